@@ -1,0 +1,125 @@
+"""Settings: where they come from, which wins, and what becomes of a bad one."""
+
+import pytest
+
+from otel_usage.errors import ConfigurationError
+from otel_usage.settings import load
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    """No configuration file but the one a test writes."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_defaults(tmp_path):
+    """With nothing set everything has its documented default, and paths are absolute."""
+    settings = load({}, strict=True)
+    assert settings.database == tmp_path / "usage.duckdb"
+    assert settings.token_key_file == tmp_path / "usage.duckdb.key"
+    assert (settings.exporter, settings.endpoint) == ("duckdb", "http://127.0.0.1:4318")
+    assert (settings.commit_interval_seconds, settings.journal_max_bytes) == (5.0, 1073741824)
+    assert (settings.token_key, settings.anonymous, settings.privacy_level) == (None, True, 1)
+    assert not settings.sdk_disabled
+    assert settings.problems == ()
+
+
+def test_environment_wins_over_file(tmp_path):
+    """A key in both places has the environment's value, one only in the file has the file's."""
+    (tmp_path / "otel-usage.toml").write_text('privacy_level = 2\nanonymous = false\ndatabase = "a.duckdb"\n')
+    settings = load({"OTEL_USAGE_DATABASE": "b.duckdb"}, strict=True)
+    assert (settings.privacy_level, settings.anonymous) == (2, False)
+    assert settings.database == tmp_path / "b.duckdb"
+    assert settings.token_key_file == tmp_path / "b.duckdb.key"
+
+
+def test_the_callers_store_wins(tmp_path):
+    """A store named on the command line is taken whatever the environment says."""
+    settings = load({"OTEL_USAGE_DATABASE": "b.duckdb"}, strict=True, database=tmp_path / "c.duckdb")
+    assert settings.database == tmp_path / "c.duckdb"
+
+
+def test_empty_is_unset():
+    """An empty variable is as good as none, as OpenTelemetry specifies for its own."""
+    assert load({"OTEL_USAGE_EXPORTER": ""}, strict=True).exporter == "duckdb"
+
+
+BAD = [
+    ("OTEL_USAGE_EXPORTER", "carrier-pigeon"),
+    ("OTEL_USAGE_EXPORTER", "otlp"),
+    ("OTEL_USAGE_ENDPOINT", "localhost:4318"),
+    ("OTEL_USAGE_COMMIT_INTERVAL", "often"),
+    ("OTEL_USAGE_COMMIT_INTERVAL", "nan"),
+    ("OTEL_USAGE_COMMIT_INTERVAL", "0"),
+    ("OTEL_USAGE_JOURNAL_MAX_BYTES", "1.5"),
+    ("OTEL_USAGE_JOURNAL_MAX_BYTES", "10"),
+    ("OTEL_USAGE_ANONYMOUS", "perhaps"),
+    ("OTEL_USAGE_PRIVACY_LEVEL", "3"),
+    ("OTEL_USAGE_DATABASE", " "),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD)
+def test_bad_value_at_the_command_line(variable, value):
+    """A bad value is refused with its variable, the value and what it must be."""
+    with pytest.raises(ConfigurationError, match=variable) as refused:
+        load({variable: value}, strict=True)
+    assert repr(value) in refused.value.message
+    assert "must be" in refused.value.hint
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD)
+def test_bad_value_in_an_application(variable, value):
+    """A bad value is told once and the default stands."""
+    settings = load({variable: value}, strict=False)
+    (problem,) = settings.problems
+    assert variable in problem
+    default = load({}, strict=True)
+    assert settings.exporter == default.exporter
+    assert settings.commit_interval_seconds == default.commit_interval_seconds
+    assert settings.database == default.database
+
+
+def test_a_short_key_is_refused_without_showing_it():
+    """The deployment key needs 32 bytes, and is never in an error."""
+    with pytest.raises(ConfigurationError, match="OTEL_USAGE_TOKEN_KEY") as refused:
+        load({"OTEL_USAGE_TOKEN_KEY": "hunter2"}, strict=True)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_key_is_used_byte_for_byte_and_not_shown():
+    """The key is the variable's text in UTF-8, and the settings do not print it."""
+    key = "ä" * 16
+    settings = load({"OTEL_USAGE_TOKEN_KEY": key}, strict=True)
+    assert settings.token_key == key.encode()
+    assert key not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("colour = 'red'", "'colour'"),
+        ("token_key = 'in a file it does not belong'", "'token_key'"),
+        ("privacy_level = 7", "privacy_level"),
+        ("privacy_level = true", "privacy_level"),
+        ("this is = = no toml", "cannot be read"),
+    ],
+)
+def test_bad_file(tmp_path, text, told):
+    """A bad file is refused with its path and key at the command line, told and defaulted in an application."""
+    path = tmp_path / "otel-usage.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as refused:
+        load({}, strict=True)
+    assert told in refused.value.message
+    assert str(path) in refused.value.message
+    settings = load({}, strict=False)
+    assert [told in problem for problem in settings.problems] == [True]
+    assert settings.privacy_level == 1
+
+
+def test_a_named_file_must_exist(tmp_path):
+    """OTEL_USAGE_CONFIG that names nothing is a mistake; the default name may be absent."""
+    with pytest.raises(ConfigurationError, match="OTEL_USAGE_CONFIG"):
+        load({"OTEL_USAGE_CONFIG": str(tmp_path / "none.toml")}, strict=True)
