@@ -1,0 +1,157 @@
+"""Where a request carries its credential, by the rules the Collector configuration follows too.
+
+Raw credentials exist only in `Credential`, in memory, for the time of one call. What is kept of them is decided
+in `privacy`, whom they name in `identity`.
+"""
+
+import binascii
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+from otel_usage.enrichment.facts import CREDENTIAL_HEADERS, RequestFacts
+from otel_usage.enrichment.privacy import REDACTED
+
+# The white space of RE2, as in the Collector's expressions.
+_SPACE: Final = r"[\t\n\f\r ]"
+_SCHEME_AND_TOKEN: Final = re.compile(
+    rf'{_SPACE}*(bearer|token|apikey|api-key){_SPACE}+(?:token=)?"?([^\t\n\f\r ",]+)', re.IGNORECASE
+)
+_BASIC: Final = re.compile(rf"{_SPACE}*basic{_SPACE}+([A-Za-z0-9+/_-]+)", re.IGNORECASE)
+_BARE_TOKEN: Final = re.compile(r'"?([^\s",]+)"?')
+_SCHEMES: Final = {"bearer": "bearer", "token": "token", "apikey": "api_key", "api-key": "api_key"}
+# Registered authentication schemes (IANA) and what careless clients send instead of a token.
+_NO_TOKENS: Final = frozenset(
+    (
+        *("basic", "bearer", "concealed", "digest", "dpop", "gnap", "hawk", "hmac", "hoba", "kerberos", "mutual"),
+        *("negotiate", "ntlm", "oauth", "privatetoken", "signature", "vapid", "token", "token=", "apikey", "api-key"),
+        *("none", "null", "undefined"),
+    )
+)
+_NO_TOKEN_BEGINNINGS: Final = ("aws4", "scram-")
+_KEY_HEADERS: Final = CREDENTIAL_HEADERS[1:]
+_QUERY_TOKEN: Final = re.compile(r"(?:^|[?&;])(api_key|access_token|token|apikey)=([^&;#]+)", re.IGNORECASE)
+# payload, timestamp, signature: of itsdangerous (Flask, Starlette) and of django.core.signing.
+_SIGNED: Final = re.compile(
+    r"(.+)(?:\.[A-Za-z0-9_-]{4,8}\.[A-Za-z0-9_-]{27,86}|:[A-Za-z0-9]{4,8}:[A-Za-z0-9_-]{27,86})", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A raw credential; never kept, logged or shown.
+
+    Attributes:
+        text: What is fingerprinted: the bare token, the user name of a Basic credential without password, or the
+            part of a session cookie that stays the same.
+        scheme: bearer, token, api_key, basic or session.
+    """
+
+    text: str = field(repr=False)
+    scheme: str
+
+
+def find_credential(facts: RequestFacts) -> Credential | None:
+    """The first credential of: Authorization, the key headers, the query, the framework's session cookie.
+
+    Basic with a password is a user and no token (`basic_user`): the session cookie beside it is not looked at.
+    """
+    headers = facts.headers
+    authorization = headers.get("authorization")
+    credential = _of_authorization(authorization) if authorization else None
+    if credential is None:
+        credential = _of_key_header(facts) or _of_query(facts.query)
+    if credential is None and facts.session_cookie_names and basic_user(facts) is None:
+        credential = _of_cookie(headers.get("cookie"), facts.session_cookie_names)
+    return credential
+
+
+def basic_user(facts: RequestFacts) -> str | None:
+    """The user name of a Basic credential (RFC 7617) that has a password too."""
+    authorization = facts.headers.get("authorization")
+    if not authorization:
+        return None
+    user, _, password = _basic(authorization).partition(":")
+    return user if user and password else None
+
+
+def _of_authorization(value: str) -> Credential | None:
+    found = _SCHEME_AND_TOKEN.match(value)
+    if found:
+        text = found[2]
+        return None if text.lower() == "token=" else Credential(_as_sent(text), _SCHEMES[found[1].lower()])
+    user, _, password = _basic(value).partition(":")
+    if user:
+        return None if password else Credential(user, "basic")
+    return _bare_token(value)
+
+
+def _bare_token(value: str) -> Credential | None:
+    """CKAN takes a token without any scheme before it."""
+    found = _BARE_TOKEN.fullmatch(value.strip())
+    if found is None:
+        return None
+    word = found[1].lower()
+    if word in _NO_TOKENS or word.startswith(_NO_TOKEN_BEGINNINGS):
+        return None
+    return Credential(_as_sent(found[1]), "token")
+
+
+def _of_key_header(facts: RequestFacts) -> Credential | None:
+    headers = facts.headers
+    for name in _KEY_HEADERS:
+        value = headers.get(name)
+        if value and (text := value.strip()):
+            return Credential(_as_sent(text), "api_key")
+    return None
+
+
+def _of_query(query: str) -> Credential | None:
+    found = _QUERY_TOKEN.search(query) if query else None
+    if found is None:
+        return None
+    text = unquote(found[2], errors="surrogateescape")
+    if text == REDACTED:
+        return None
+    return Credential(text, "bearer" if found[1].lower() == "access_token" else "api_key")
+
+
+def _of_cookie(header: str | None, names: tuple[str, ...]) -> Credential | None:
+    found = _cookie_pattern(names).search(header) if header else None
+    if found is None:
+        return None
+    signed = _SIGNED.fullmatch(found[1])
+    return Credential(_as_sent(signed[1] if signed else found[1]), "session")
+
+
+@lru_cache(maxsize=64)
+def _cookie_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf'(?:^|;)\s*(?:{"|".join(map(re.escape, names))})\s*=\s*"?([^;"\s]+)')
+
+
+def _basic(value: str) -> str:
+    """The user name and password behind "Basic", joined by a colon; empty where there is no such thing."""
+    found = _BASIC.match(value)
+    if found is None:
+        return ""
+    encoded = found[1].replace("-", "+").replace("_", "/")
+    try:
+        decoded = binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4))
+    except binascii.Error:
+        return ""
+    return _as_sent(decoded.decode("latin-1"))
+
+
+def _as_sent(text: str) -> str:
+    """A header's text as its sender meant it: servers decode UTF-8 as Latin-1 (PEP 3333).
+
+    What is no UTF-8 on the wire stays as it is. ASCII, which nearly every credential is, is never changed.
+    """
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text

@@ -1,0 +1,77 @@
+"""Facts of a request -> the accessed resource, what contains it, and the action.
+
+Pure. What a route says is worked out once in `shapes`; this fills in the values of one request.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from otel_usage.enrichment.actions import action_of
+from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.enrichment.routes import derive, value_in
+from otel_usage.enrichment.shapes import MAX_ROUTE_LENGTH, Parameter, Shape, shape_of_path, shape_of_template
+from otel_usage.enrichment.text import bounded
+
+MAX_ID_LENGTH: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a request was about.
+
+    Attributes:
+        type: The resource's type, or None; then `id` and the parent are None too.
+        id: The resource's id as it stands in the path.
+        parent_type: The type of what contains the resource, or None.
+        parent_id: The id of what contains it, or None.
+        action: What was done, or None.
+        route: The framework's route unchanged, or the one derived from the path where no framework took part.
+    """
+
+    type: str | None
+    id: str | None
+    parent_type: str | None
+    parent_id: str | None
+    action: str | None
+    route: str | None
+
+
+def classify(facts: RequestFacts) -> Access:
+    """What a request was about and what it did, from the shape of its route.
+
+    A request that met no route is about no resource, but has an action by its path. Where no framework took part
+    (`facts.plain`) the route is derived; not for an answer 404 without parameter, since scanners would make endless
+    routes.
+    """
+    route = facts.route
+    if route is not None:
+        shape = shape_of_template(route[:MAX_ROUTE_LENGTH])
+        return _access(facts, shape, route)
+    derived = derive(facts.path[:MAX_ROUTE_LENGTH])
+    shape = shape_of_path(derived)
+    if not facts.plain or len(facts.path) > MAX_ROUTE_LENGTH:
+        return Access(None, None, None, None, action_of(facts, shape), None)
+    unknown = facts.status == 404 and not shape.has_parameter
+    return _access(facts, shape, None if unknown else bounded(derived, MAX_ROUTE_LENGTH))
+
+
+def _access(facts: RequestFacts, shape: Shape, route: str | None) -> Access:
+    action = action_of(facts, shape)
+    item = _id(facts, shape, shape.item)
+    if item is None or shape.item is None:
+        return Access(None, None, None, None, action, route)
+    parent = _id(facts, shape, shape.parent)
+    if parent is None or shape.parent is None:
+        return Access(shape.item.type, item, None, None, action, route)
+    return Access(shape.item.type, item, shape.parent.type, parent, action, route)
+
+
+def _id(facts: RequestFacts, shape: Shape, parameter: Parameter | None) -> str | None:
+    """The parameter's value as the framework states it, else as it stands in the path."""
+    if parameter is None:
+        return None
+    values = facts.path_params
+    value = values.get(parameter.name) if values else None
+    if value is None:
+        value = value_in(facts.path, shape.segments, parameter.index)
+    return bounded(str(value), MAX_ID_LENGTH) if value else None

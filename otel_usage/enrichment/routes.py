@@ -1,0 +1,210 @@
+"""Route templates in the spelling of any framework -> their segments, and routes derived from paths.
+
+What the segments mean is in `shapes`. Everything here runs once per distinct route, not once per request, except
+`derive` and `value_in`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_MARK: Final = "\0"
+# What says how to show a resource, not which.
+_PRESENTATION: Final = frozenset({"version", "ver", "v", "api_version", "format", "lang", "locale", "language"})
+_FILLERS: Final = frozenset({*_PRESENTATION, "", "."})
+_EXTENSION: Final = re.compile(r"\.(?:csv|geojson|html|jsonl?|jsonld|n3|nt|parquet|rdf|tsv|ttl|xlsx?|xml|ya?ml)?\Z")
+_MAX_PARAMETERS: Final = 2
+_MAX_MIXED_LENGTH: Final = 1024
+
+# "{id:path}" of Starlette, aiohttp, Spring; "<path:id>" of Werkzeug and Django; ":id" of Express, at the start of a
+# segment; wildcards.
+_PARAMETER: Final = re.compile(
+    r"\{(?P<brace>[^{}:?=]*)(?P<kind>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}"
+    r"|<(?:(?P<converter>[^<>:]*):)?(?P<angle>[^<>:]*)>"
+    r"|(?:(?<=/)|\A):(?P<colon>[A-Za-z_]\w*)(?:\([^()]*\))?[?*+]?"
+    r"|\*{1,2}(?P<wild>\w*)"
+)
+_GREEDY_KINDS: Final = (":path", ":.*", ":.+")
+
+_REGEX_ROUTE: Final = re.compile(r"\^|\$\Z|\\Z\Z|\(\?")
+_GROUP_NAME: Final = re.compile(r"\(\?P?<(\w+)>")
+_LOOKAROUND: Final = re.compile(r"\(\?<?[=!]")
+_QUANTIFIER: Final = re.compile(r"(?:[?*+]|\{\d*,?\d*\})[?+]?")
+_ANCHORS: Final = re.compile(r"[\^$]|\\[AZ]")
+
+_DERIVED: Final = re.compile(r"[0-9]+|[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_DERIVED_PARAMETER: Final = "{id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What stands between two slashes of a template; neither literal nor parameter: presentation only.
+
+    Attributes:
+        literal: Its fixed word (see `word`), or empty.
+        parameter: The name of its parameter, empty where that has none, or None.
+        greedy: Whether the parameter takes slashes too.
+        pattern: Finds the parameter's value among fixed text or beside another parameter; None if it stands alone.
+    """
+
+    literal: str = ""
+    parameter: str | None = None
+    greedy: bool = False
+    pattern: re.Pattern[str] | None = None
+
+
+def parse_template(route: str) -> tuple[Segment, ...]:
+    """The segments of a route template in the spelling of any known framework, Django's expressions included."""
+    template = route.replace(_MARK, "")
+    if _REGEX_ROUTE.search(template):
+        template = _without_expressions(template)
+    parameters = [_name_and_greed(found) for found in _PARAMETER.finditer(template)]
+    remaining = iter(parameters)
+    parts = _PARAMETER.sub(_MARK, template).split("/")
+    return tuple(_segment(part, remaining) for part in parts if part)
+
+
+def parse_path(path: str) -> tuple[Segment, ...]:
+    """The segments of a path that `derive` has been over; nothing else in it is taken for a parameter."""
+    parts = (part for part in path.split("/") if part)
+    return tuple(
+        Segment(parameter="id") if part == _DERIVED_PARAMETER else Segment(literal=word(part)) for part in parts
+    )
+
+
+def derive(path: str) -> str:
+    """The route of a path where no framework states one: numbers, UUIDs and long hexadecimal become `{id}`."""
+    return "/".join(_DERIVED_PARAMETER if _DERIVED.fullmatch(part) else part for part in path.split("/"))
+
+
+def word(text: str) -> str:
+    """A literal as it is compared: lower case, "_" for "-", without an extension such as ".json"."""
+    return _EXTENSION.sub("", text.lower().replace("-", "_")) or text
+
+
+def value_in(path: str, segments: Sequence[Segment], index: int) -> str | None:
+    """What stands in a path at one parameter of its template, or None if the two do not fit.
+
+    A path may have a prefix that the template lacks (a mounted application), unless a parameter takes slashes.
+    """
+    parts = [part for part in path.split("/") if part]
+    greedy = next((i for i, segment in enumerate(segments) if segment.greedy), len(segments))
+    extra = len(parts) - len(segments)
+    if extra < 0 or not _literals_fit(parts, segments, greedy, extra):
+        return None
+    if index == greedy:
+        return "/".join(parts[index : index + extra + 1])
+    position = index if index < greedy < len(segments) else index + extra
+    return _value(segments[index], parts[position])
+
+
+def _literals_fit(parts: list[str], segments: Sequence[Segment], greedy: int, extra: int) -> bool:
+    for index, segment in enumerate(segments):
+        position = index if index < greedy < len(segments) else index + extra
+        if segment.literal and segment.literal != word(parts[position]):
+            return False
+    return True
+
+
+def _value(segment: Segment, part: str) -> str | None:
+    if segment.pattern is None:
+        return part
+    found = segment.pattern.fullmatch(part[:_MAX_MIXED_LENGTH])
+    return found[1] if found else None
+
+
+def _name_and_greed(found: re.Match[str]) -> tuple[str, bool]:
+    if found["brace"] is not None:
+        name = found["brace"]
+        return name.strip("* "), name.startswith("*") or found["kind"].startswith(_GREEDY_KINDS)
+    if found["angle"] is not None:
+        return found["angle"], found["converter"] == "path"
+    if found["colon"] is not None:
+        return found["colon"], found[0].endswith(("*", "+"))
+    return found["wild"], True
+
+
+def _segment(part: str, remaining: Iterator[tuple[str, bool]]) -> Segment:
+    if _MARK not in part:
+        return Segment(literal=word(part))
+    parameters = [next(remaining) for _ in range(part.count(_MARK))]
+    things = [i for i, (name, _) in enumerate(parameters) if name.lower() not in _PRESENTATION]
+    if not things:
+        fixed = word(part.replace(_MARK, ""))
+        return Segment(literal="" if fixed in _FILLERS else fixed)
+    name, greedy = parameters[things[-1]]
+    if part == _MARK:
+        return Segment(parameter=name, greedy=greedy)
+    return Segment(parameter=name, pattern=_mixed_pattern(part, things[-1]))
+
+
+def _mixed_pattern(part: str, wanted: int) -> re.Pattern[str] | None:
+    texts = [re.escape(text) for text in part.split(_MARK)]
+    if len(texts) - 1 > _MAX_PARAMETERS:
+        return _NEVER
+    groups = ["(.+)" if i == wanted else ".+" for i in range(len(texts) - 1)]
+    return re.compile("".join(a + b for a, b in zip(texts, [*groups, ""], strict=True)), re.DOTALL)
+
+
+_NEVER: Final = re.compile(r"(?!)()")
+
+
+def _without_expressions(route: str) -> str:
+    """Django's regular expressions as a template: groups become `{name}`, anchors and escapes go."""
+    pieces: list[str] = []
+    position = 0
+    while position < len(route):
+        text, position = _next_piece(route, position)
+        pieces.append(text)
+    return "".join(pieces)
+
+
+def _next_piece(route: str, position: int) -> tuple[str, int]:
+    anchor = _ANCHORS.match(route, position)
+    if anchor:
+        return "", anchor.end()
+    character = route[position]
+    if character == "\\":
+        return route[position + 1 : position + 2], position + 2
+    if character == ")" or route.startswith("(?:", position):
+        return "", _after_quantifier(route, position + (1 if character == ")" else 3))
+    if character == "(":
+        return _group(route, position)
+    if character in "?+":
+        return "", position + 1
+    return character, position + 1
+
+
+def _group(route: str, position: int) -> tuple[str, int]:
+    end = _after_quantifier(route, _group_end(route, position))
+    if _LOOKAROUND.match(route, position):
+        return "", end
+    named = _GROUP_NAME.match(route, position)
+    inside = route[named.end() if named else position + 1 : end]
+    greedy = ":path" if inside.startswith((".*", ".+")) else ""
+    return f"{{{named[1] if named else ''}{greedy}}}", end
+
+
+def _group_end(route: str, position: int) -> int:
+    """Behind the parenthesis that closes the group at `position`; the end where none does."""
+    depth, in_class = 0, False
+    while position < len(route):
+        character = route[position]
+        if character == "\\":
+            position += 1
+        elif in_class:
+            in_class = character != "]"
+        elif character == "[":
+            in_class = True
+        else:
+            depth += (character == "(") - (character == ")")
+            if depth == 0:
+                return position + 1
+        position += 1
+    return len(route)
+
+
+def _after_quantifier(route: str, position: int) -> int:
+    found = _QUANTIFIER.match(route, position)
+    return found.end() if found else position
