@@ -1,0 +1,1 @@
+"""From a span to a row that survives: record, journal, commit, store."""

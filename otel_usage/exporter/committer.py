@@ -1,0 +1,162 @@
+"""The committer: this process's background thread, which rotates its segments and, in the leader, commits.
+
+When things happen is decided here. What a turn does is `commit`'s, who leads `leadership`'s.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from otel_usage.errors import StoreError, StoreLockedError
+from otel_usage.exporter.commit import CommitSummary, commit_turn
+from otel_usage.exporter.journal import Journal
+from otel_usage.exporter.leadership import Leadership, leader_pid
+from otel_usage.exporter.native import Event, start_thread
+from otel_usage.exporter.paths import StorePaths
+from otel_usage.exporter.warner import Warner
+
+__all__ = ["CommitSummary", "Committer", "Leadership", "drain", "leader_pid"]
+
+_FIRST_TICK_SECONDS: Final = 0.5
+# Longer than a reader takes to notice that the store is free, also on a busy machine.
+_PAUSE_SECONDS: Final = 0.05
+
+
+def drain(
+    paths: StorePaths,
+    *,
+    token_key: bytes | None = None,
+    between_turns: Callable[[], bool] = lambda: True,
+) -> CommitSummary:
+    """Commit every finished segment, turn by turn. For the leader only.
+
+    Args:
+        paths: Of the store.
+        token_key: The deployment key, if known.
+        between_turns: Called while the store is closed; False ends it early.
+
+    Raises:
+        StoreError: A turn failed; what earlier turns committed stays committed.
+    """
+    total = CommitSummary()
+    while True:
+        summary = commit_turn(paths, token_key)
+        total += summary
+        if not summary.segments or not between_turns():
+            return total
+
+
+class Committer:
+    """A native thread that ends with its process.
+
+    Every process finishes its segment just before the leader commits: both go by the wall clock, so a record waits
+    about one interval at most.
+
+    Args:
+        journal: Of this process.
+        paths: Of the store.
+        interval_seconds: Between two commits.
+        token_key: Gives the deployment key, if this process knows it.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        paths: StorePaths,
+        *,
+        interval_seconds: float,
+        token_key: Callable[[], bytes | None],
+    ) -> None:
+        self._journal = journal
+        self._paths = paths
+        self._interval = interval_seconds
+        self._ahead = min(0.25, interval_seconds / 10)
+        self._token_key = token_key
+        self._leadership = Leadership(paths)
+        self._warner = Warner()
+        self._wake = Event()
+        self._ended = Event()
+        self._flushed = Event()
+        self._is_stopping = False
+        self._flush_asked = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        start_thread(self._run)
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Finish the segment, commit once more if this process leads, and end; False if that took too long."""
+        self._is_stopping = True
+        self._wake.set()
+        return self._ended.wait(timeout_seconds)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Finish the segment and, if this process leads, commit it now; False if that took too long."""
+        self._flushed.wait(0)
+        self._flush_asked = True
+        self._wake.set()
+        return self._flushed.wait(timeout_seconds)
+
+    def _run(self) -> None:
+        try:
+            self._pause(min(self._interval, _FIRST_TICK_SECONDS))
+            self._tick(at_once=True)
+            while not self._is_stopping:
+                self._pause(_until(self._interval, -self._ahead))
+                self._tick(at_once=False)
+            self._journal.close()
+            self._commit()
+            self._leadership.release()
+        except BaseException as error:  # nothing may reach the application's thread hooks
+            self._warner.warn("thread", "The committer of %s ended: %r", self._paths.database, error)
+        finally:
+            self._ended.set()
+
+    def _pause(self, seconds: float) -> None:
+        if not self._is_stopping and not self._flush_asked:
+            self._wake.wait(seconds)
+
+    def _tick(self, at_once: bool) -> None:
+        """Rotate; then, if this process leads, wait until the others have rotated too, and commit."""
+        if self._is_stopping:
+            return
+        flushing, self._flush_asked = self._flush_asked, False
+        self._journal.rotate()
+        self._journal.check_bound()
+        if self._leads():
+            if not (at_once or flushing):
+                self._pause(_until(self._interval))
+            self._commit()
+        if flushing:
+            self._flushed.set()
+
+    def _leads(self) -> bool:
+        try:
+            return self._leadership.try_acquire()
+        except OSError as error:
+            self._warner.warn("lead", "%s cannot be locked: %s", self._paths.lock, error)
+            return False
+
+    def _commit(self) -> None:
+        if not self._leads():
+            return
+        try:
+            drain(self._paths, token_key=self._token_key(), between_turns=self._between_turns)
+        except StoreLockedError as error:
+            self._warner.warn("locked", "Usage records wait in the journal: %s", error)
+        except (StoreError, OSError) as error:
+            self._warner.warn("commit", "Usage records wait in the journal: %s", error)
+        except Exception as error:
+            self._warner.warn("commit", "Usage records wait in the journal: %r", error)
+
+    def _between_turns(self) -> bool:
+        """Let readers in, and keep this process's own records moving while a backlog is committed."""
+        self._journal.rotate(self._interval)
+        self._journal.check_bound()
+        self._pause(_PAUSE_SECONDS)
+        return not self._is_stopping
+
+
+def _until(interval: float, offset: float = 0.0) -> float:
+    """Seconds until the wall clock is next at a multiple of the interval plus the offset: never more than one."""
+    return (offset - time.time()) % interval

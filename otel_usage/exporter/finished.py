@@ -1,0 +1,118 @@
+"""Which segments are finished, and what is in them by their bytes alone. Looks at files; knows no DuckDB."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from otel_usage.exporter.header import MAX_HEADER_BYTES, Header, parse
+from otel_usage.exporter.paths import NEW, READY, StorePaths, segment_id
+
+MAX_SEGMENTS: Final = 256
+MAX_BYTES: Final = 64 * 1024 * 1024
+# Between making a segment and opening it pass microseconds; its owner may be stopped there for a while.
+_NEW_IS_STALE_SECONDS: Final = 60.0
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the bytes of a segment say.
+
+    Attributes:
+        header: Its first line, None where that is none.
+        lines: Complete lines after the header.
+        ends_clean: Whether the last line has its newline.
+    """
+
+    header: Header | None
+    lines: int
+    ends_clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A segment nobody writes any more."""
+
+    path: Path
+    contents: Contents
+
+    @property
+    def id(self) -> str:
+        """The id of the segment."""
+        return segment_id(self.path)
+
+
+def inspect(path: Path) -> Contents:
+    """Count the lines of a segment and read its header.
+
+    Raises:
+        OSError: It is gone or cannot be read.
+    """
+    with path.open("rb") as file:
+        header = parse(file.readline(MAX_HEADER_BYTES))
+        file.seek(0)
+        newlines, last = 0, b"\n"
+        while chunk := file.read(_CHUNK_BYTES):
+            newlines += chunk.count(b"\n")
+            last = chunk[-1:]
+    return Contents(header, newlines - (header is not None), last == b"\n")
+
+
+@contextlib.contextmanager
+def finished_segments(paths: StorePaths) -> Iterator[list[Path]]:
+    """The finished segments, oldest first, as many as fit into one turn; those of the dead are locked meanwhile.
+
+    A segment that disappears or cannot be looked at is passed over.
+    """
+    with contextlib.ExitStack() as locks:
+        yield _first_that_fit([path for path in paths.segments() if _is_finished(path, locks)])
+
+
+def _first_that_fit(found: list[Path]) -> list[Path]:
+    ages: list[tuple[int, int, Path]] = []
+    for path in found:
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            ages.append((status.st_mtime_ns, status.st_size, path))
+    chosen: list[Path] = []
+    room = MAX_BYTES
+    for _, size, path in sorted(ages)[:MAX_SEGMENTS]:
+        room -= size
+        if chosen and room < 0:
+            break
+        chosen.append(path)
+    return chosen
+
+
+def _is_finished(path: Path, locks: contextlib.ExitStack) -> bool:
+    if path.suffix == READY:
+        return True
+    try:
+        if path.suffix == NEW and time.time() - path.stat().st_mtime < _NEW_IS_STALE_SECONDS:
+            return False
+        return _lock(path, locks)
+    except OSError:
+        return False
+
+
+def _lock(path: Path, locks: contextlib.ExitStack) -> bool:
+    """Lock the segment of a dead owner. A living owner has it locked, or has renamed it by now.
+
+    Raises:
+        OSError: It is locked, gone or not readable.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(fd), path.stat()):
+            raise FileNotFoundError(path)
+    except OSError:
+        os.close(fd)
+        raise
+    locks.callback(os.close, fd)
+    return True

@@ -1,0 +1,143 @@
+"""What a reader does before it opens the store: commit what nobody else will, and say what is not committed.
+
+A reader never waits for living writers, except where there is no store yet. `sync` is the one that waits.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from otel_usage.errors import StoreLockedError, StoreMissingError
+from otel_usage.exporter.committer import CommitSummary, drain
+from otel_usage.exporter.leadership import Leadership, leader_pid
+from otel_usage.exporter.paths import StorePaths, segment_id
+from otel_usage.exporter.pending import Pending, inspected, pending
+from otel_usage.settings import Settings
+
+_POLL_SECONDS: Final = 0.05
+_GRACE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What became of the records that were there when `sync` began.
+
+    Attributes:
+        records: How many there were.
+        remaining: How many of them are not committed.
+        seconds: How long it took.
+    """
+
+    records: int
+    remaining: int
+    seconds: float
+
+
+def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> Pending:
+    """Make the store as complete as it can be without waiting for living writers.
+
+    Args:
+        settings: Names the store.
+        announce: Takes a line for the person who waits.
+
+    Returns:
+        What is not yet committed.
+
+    Raises:
+        StoreMissingError: There is neither a store nor a journal; nothing is made.
+        StoreError: The records of processes that are gone cannot be committed.
+    """
+    paths = StorePaths.of(settings.database)
+    _require_something(paths)
+    _commit_orphans(paths, settings.token_key, announce)
+    if not paths.database.exists():
+        _wait_for_store(paths, settings, announce)
+    return pending(paths)
+
+
+def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int, int], None]) -> SyncResult:
+    """Wait until everything written before now is committed; commit it here where no leader lives.
+
+    Args:
+        settings: Names the store.
+        timeout_seconds: Longest wait.
+        progress: Called with records committed, records there were, as it goes on.
+
+    Returns:
+        How it went; `remaining` is 0 unless the time ran out.
+
+    Raises:
+        StoreMissingError: There is neither a store nor a journal.
+        StoreError: The records cannot be committed.
+    """
+    paths = StorePaths.of(settings.database)
+    _require_something(paths)
+    start = time.monotonic()
+    waiting = {
+        segment_id(path): max(contents.lines, 0)
+        for path, contents in inspected(paths)
+        if contents.lines or (contents.header is not None and any(contents.header.counts.values()))
+    }
+    total = sum(waiting.values())
+    while True:
+        _commit_orphans(paths, settings.token_key, lambda _: None)
+        there = {segment_id(path) for path in paths.segments()}
+        remaining = sum(lines for name, lines in waiting.items() if name in there)
+        progress(total - remaining, total)
+        seconds = time.monotonic() - start
+        if not there & waiting.keys() or seconds >= timeout_seconds:
+            return SyncResult(total, remaining, seconds)
+        time.sleep(_POLL_SECONDS)
+
+
+def _require_something(paths: StorePaths) -> None:
+    if not paths.database.exists() and not paths.segments():
+        raise StoreMissingError(
+            f"There is no store {paths.database}.",
+            "Run an application with otel-usage first, or name its store (--database, OTEL_USAGE_DATABASE).",
+        )
+
+
+def _commit_orphans(paths: StorePaths, token_key: bytes | None, announce: Callable[[str], None]) -> CommitSummary:
+    """Commit finished segments if no process is there to do it."""
+    if not paths.segments() or _leader_lives(paths):
+        return CommitSummary()
+    leadership = Leadership(paths)
+    try:
+        if not leadership.try_acquire():
+            return CommitSummary()
+    except OSError:  # a store this user may only read
+        return CommitSummary()
+    try:
+        return drain(paths, token_key=token_key)
+    except StoreLockedError as error:  # what is not committed is said anyway; the read has its own wait
+        announce(error.message)
+        return CommitSummary()
+    finally:
+        leadership.release()
+
+
+def _leader_lives(paths: StorePaths) -> bool:
+    try:
+        return leader_pid(paths) is not None
+    except OSError:
+        return True
+
+
+def _wait_for_store(paths: StorePaths, settings: Settings, announce: Callable[[str], None]) -> None:
+    """Wait for the first commit of a living process, two intervals and a little.
+
+    Raises:
+        StoreMissingError: It did not come.
+    """
+    announce(f"Waiting for the first commit into {paths.database} ...")
+    deadline = time.monotonic() + 2 * settings.commit_interval_seconds + _GRACE_SECONDS
+    while not paths.database.exists():
+        if time.monotonic() >= deadline:
+            raise StoreMissingError(
+                f"There is no store {paths.database} yet; its records wait in {paths.journal}.",
+                "Look at the log of the application that writes them.",
+            )
+        _commit_orphans(paths, settings.token_key, announce)
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,293 @@
+"""UsageRecord: one request span as one row to be.
+
+Every way into the store passes here, and the bounds of the columns are kept here. How a line is written is the
+journal's, how it becomes a row is the store's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from otel_usage import attributes as key
+from otel_usage.enrichment import privacy
+from otel_usage.enrichment.span_attributes import first, path_and_query, text
+
+MAX_VALUE_BYTES: Final = 8 * 1024
+MAX_LINE_BYTES: Final = 256 * 1024
+_INT64_MAX: Final = (1 << 63) - 1
+# DuckDB's TIMESTAMP reaches further; a clock that says anything else is wrong.
+_MIN_MICROSECONDS: Final = -62_135_596_800_000_000  # 0001-01-01
+_MAX_MICROSECONDS: Final = 253_402_300_799_999_999  # 9999-12-31
+
+BigInt = Annotated[int, msgspec.Meta(ge=-_INT64_MAX - 1, le=_INT64_MAX)]
+# msgspec takes no bound above int64; DuckDB refuses what is longer.
+UBigInt = Annotated[int, msgspec.Meta(ge=0)]
+SmallInt = Annotated[int, msgspec.Meta(ge=-32768, le=32767)]
+Microseconds = Annotated[int, msgspec.Meta(ge=_MIN_MICROSECONDS, le=_MAX_MICROSECONDS)]
+TraceId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+
+
+class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """One request; the fields are the columns of `requests` in their order, without `segment_id`.
+
+    `start_time` is microseconds since 1970 in UTC, the floor of nanoseconds / 1000; `trace_id` 32 lower-case
+    hexadecimal digits; None is NULL and is left out of the line.
+    """
+
+    start_time: Microseconds
+    duration_ns: BigInt
+    trace_id: TraceId
+    span_id: UBigInt
+    parent_span_id: UBigInt | None = None
+    service_name: str | None = None
+    service_namespace: str | None = None
+    service_version: str | None = None
+    service_instance_id: str | None = None
+    environment: str | None = None
+    host: str | None = None
+    method: str | None = None
+    route: str | None = None
+    path: str | None = None
+    query: str | None = None
+    scheme: str | None = None
+    protocol_version: str | None = None
+    status_code: SmallInt | None = None
+    error_type: str | None = None
+    request_bytes: BigInt | None = None
+    response_bytes: BigInt | None = None
+    client_address: str | None = None
+    country: str | None = None
+    user_agent: str | None = None
+    referrer: str | None = None
+    token_id: str | None = None
+    token_name: str | None = None
+    token_scheme: str | None = None
+    token_hint: str | None = None
+    user_id: str | None = None
+    user_name: str | None = None
+    user_source: str | None = None
+    session_id: str | None = None
+    resource_type: str | None = None
+    resource_id: str | None = None
+    resource_name: str | None = None
+    resource_parent_type: str | None = None
+    resource_parent_id: str | None = None
+    action: str | None = None
+    operation: str | None = None
+    sampled: bool | None = None
+    attributes: dict[str, str] | None = None
+
+
+# Column -> type in the journal as DuckDB reads it; `start_time` becomes a TIMESTAMP in the commit.
+JOURNAL_COLUMNS: Final[Mapping[str, str]] = {
+    name: {
+        "start_time": "BIGINT",
+        "duration_ns": "BIGINT",
+        "trace_id": "UUID",
+        "span_id": "UBIGINT",
+        "parent_span_id": "UBIGINT",
+        "status_code": "SMALLINT",
+        "request_bytes": "BIGINT",
+        "response_bytes": "BIGINT",
+        "sampled": "BOOLEAN",
+        "attributes": "MAP(VARCHAR, VARCHAR)",
+    }.get(name, "VARCHAR")
+    for name in UsageRecord.__struct_fields__
+}
+
+Count = Callable[[str], None]
+
+# Told by a column, or by nothing anybody asks for: a peer's port is another one on every connection.
+_CONSUMED: Final = frozenset(
+    (
+        key.TOKEN_ID,
+        key.TOKEN_NAME,
+        key.TOKEN_SCHEME,
+        key.TOKEN_HINT,
+        key.USER_SOURCE,
+        key.RESOURCE_TYPE,
+        key.RESOURCE_ID,
+        key.RESOURCE_NAME,
+        key.RESOURCE_PARENT_TYPE,
+        key.RESOURCE_PARENT_ID,
+        key.ACTION,
+        key.OPERATION,
+        key.SAMPLED,
+        key.USER_NAME,
+        key.SESSION_ID,
+        key.ERROR_TYPE,
+        key.COUNTRY,
+        key.REFERER,
+        key.HTTP_ROUTE,
+        key.HTTP_METHOD_ORIGINAL,
+        key.PATH_KEY,
+        key.QUERY_KEY,
+        *key.METHOD_KEYS,
+        *key.STATUS_KEYS,
+        *key.TARGET_KEYS,
+        *key.URL_KEYS,
+        *key.SCHEME_KEYS,
+        *key.PROTOCOL_VERSION_KEYS,
+        *key.HOST_KEYS,
+        *key.CLIENT_ADDRESS_KEYS,
+        *key.CLIENT_PORT_KEYS,
+        *key.USER_AGENT_KEYS,
+        *key.REQUEST_BYTES_KEYS,
+        *key.RESPONSE_BYTES_KEYS,
+        *key.USER_ID_KEYS,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanFacts:
+    """What identifies a span and when it was; ids as the API's integers, times in nanoseconds since 1970."""
+
+    trace_id: int
+    span_id: int
+    parent_span_id: int | None
+    start_time_ns: int
+    end_time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The columns that an OTel resource fills: the same for every request of a process."""
+
+    name: str | None
+    namespace: str | None
+    version: str | None
+    instance_id: str | None
+    environment: str | None
+
+
+def service_of(otel_resource: Mapping[str, Any]) -> Service:
+    """The service columns of an OTel resource's attributes."""
+    return Service(
+        name=text(otel_resource.get(key.SERVICE_NAME)),
+        namespace=text(otel_resource.get(key.SERVICE_NAMESPACE)),
+        version=text(otel_resource.get(key.SERVICE_VERSION)),
+        instance_id=text(otel_resource.get(key.SERVICE_INSTANCE_ID)),
+        environment=text(first(otel_resource, key.ENVIRONMENT_KEYS)),
+    )
+
+
+def from_span(
+    span: SpanFacts, attributes: Mapping[str, Any], service: Service, *, privacy_level: int, count: Count
+) -> UsageRecord | None:
+    """The record of a SERVER span, from its attributes under old or new names.
+
+    Args:
+        span: Its ids and times.
+        attributes: The span's attributes, with what the processor knows besides laid over them.
+        service: From its OTel resource.
+        privacy_level: As in the settings; client addresses and queries are cut here, for every way in.
+        count: Called with a reason of `losses` for each value that had to be changed to fit its column.
+
+    Returns:
+        None if the span is no HTTP request: it has no method under any name.
+    """
+    method = text(first(attributes, key.METHOD_KEYS))
+    if method is None:
+        return None
+    path, query = path_and_query(attributes)
+    address = text(first(attributes, key.CLIENT_ADDRESS_KEYS))
+    referrer = text(attributes.get(key.REFERER))
+    return UsageRecord(
+        start_time=_clamp(span.start_time_ns // 1000, _MIN_MICROSECONDS, _MAX_MICROSECONDS, count),
+        duration_ns=_clamp(span.end_time_ns - span.start_time_ns, 0, _INT64_MAX, count),
+        trace_id=f"{span.trace_id:032x}",
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id,
+        service_name=service.name,
+        service_namespace=service.namespace,
+        service_version=service.version,
+        service_instance_id=service.instance_id,
+        environment=service.environment,
+        host=_host(text(first(attributes, key.HOST_KEYS))),
+        method=text(attributes.get(key.HTTP_METHOD_ORIGINAL)) or method,
+        route=text(attributes.get(key.HTTP_ROUTE)),
+        path=path,
+        query=privacy.redact_query(query) if query else None,
+        scheme=text(first(attributes, key.SCHEME_KEYS)),
+        protocol_version=text(first(attributes, key.PROTOCOL_VERSION_KEYS)),
+        status_code=_integer(first(attributes, key.STATUS_KEYS), 0, 32767, count),
+        error_type=text(attributes.get(key.ERROR_TYPE)),
+        request_bytes=_size(first(attributes, key.REQUEST_BYTES_KEYS), count),
+        response_bytes=_size(first(attributes, key.RESPONSE_BYTES_KEYS), count),
+        client_address=privacy.truncate_address(address, privacy_level) if address else None,
+        country=text(attributes.get(key.COUNTRY)) if privacy_level < 2 else None,
+        user_agent=text(first(attributes, key.USER_AGENT_KEYS)),
+        referrer=privacy.redact_url(referrer) if referrer else None,
+        token_id=text(attributes.get(key.TOKEN_ID)),
+        token_name=text(attributes.get(key.TOKEN_NAME)),
+        token_scheme=text(attributes.get(key.TOKEN_SCHEME)),
+        token_hint=text(attributes.get(key.TOKEN_HINT)),
+        user_id=text(first(attributes, key.USER_ID_KEYS)),
+        user_name=text(attributes.get(key.USER_NAME)),
+        user_source=text(attributes.get(key.USER_SOURCE)),
+        session_id=text(attributes.get(key.SESSION_ID)),
+        resource_type=text(attributes.get(key.RESOURCE_TYPE)),
+        resource_id=text(attributes.get(key.RESOURCE_ID)),
+        resource_name=text(attributes.get(key.RESOURCE_NAME)),
+        resource_parent_type=text(attributes.get(key.RESOURCE_PARENT_TYPE)),
+        resource_parent_id=text(attributes.get(key.RESOURCE_PARENT_ID)),
+        action=text(attributes.get(key.ACTION)),
+        operation=text(attributes.get(key.OPERATION)),
+        sampled=_boolean(attributes.get(key.SAMPLED)),
+        attributes=_left_over(attributes, privacy_level),
+    )
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _integer(value: Any, low: int, high: int, count: Count) -> int | None:
+    """A whole number in the column's range; None for what is none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return _clamp(number, low, high, count)
+
+
+def _clamp(number: int, low: int, high: int, count: Count) -> int:
+    if low <= number <= high:
+        return number
+    count("number_clamped")
+    return min(max(number, low), high)
+
+
+def _size(value: Any, count: Count) -> int | None:
+    """A body size in bytes; proxies write -1 for unknown."""
+    number = _integer(value, -1, _INT64_MAX, count)
+    return None if number == -1 else number
+
+
+def _host(host: str | None) -> str | None:
+    """The name without its port, which Python's instrumentations leave in `server.address`."""
+    if host is None or ":" not in host:
+        return host
+    if host.startswith("["):
+        return host[1:].partition("]")[0] or None
+    name, _, port = host.rpartition(":")
+    return name if port.isdigit() and ":" not in name else host
+
+
+def _left_over(attributes: Mapping[str, Any], privacy_level: int) -> dict[str, str] | None:
+    """What no column tells, as text, without credentials and, above level 0, without addresses."""
+    kept: dict[str, str] = {}
+    for name, value in attributes.items():
+        if name in _CONSUMED or privacy.is_sensitive_key(name):
+            continue
+        if privacy_level > 0 and name.startswith(key.FORWARDED_HEADERS):
+            continue
+        told = text(value)
+        if told is not None:
+            kept[name] = privacy.redact_url(told)
+    return kept or None

@@ -1,0 +1,155 @@
+"""The recorder: what a process uses to keep its records. One object, however often the process forks.
+
+Everything it starts (journal, thread) belongs to one process id and begins with the first record in it: a server
+may load the application, fork, and never run a fork hook.
+"""
+
+import atexit
+import os
+import weakref
+from typing import Final
+
+from otel_usage.errors import ConfigurationError
+from otel_usage.exporter import deployment_key
+from otel_usage.exporter.committer import Committer
+from otel_usage.exporter.encoding import encode_line
+from otel_usage.exporter.journal import Journal
+from otel_usage.exporter.native import new_lock
+from otel_usage.exporter.paths import StorePaths
+from otel_usage.exporter.record import UsageRecord
+from otel_usage.exporter.warner import Warner
+from otel_usage.settings import Settings
+
+_SHUTDOWN_SECONDS: Final = 5.0
+
+
+class _Process:
+    """What the recorder has in one process."""
+
+    def __init__(self, recorder: "Recorder", settings: Settings, paths: StorePaths) -> None:
+        self.pid = os.getpid()
+        self.journal = Journal(paths, max_bytes=settings.journal_max_bytes)
+        self.committer: Committer | None = Committer(
+            self.journal,
+            paths,
+            interval_seconds=settings.commit_interval_seconds,
+            token_key=recorder.known_token_key,
+        )
+
+
+class Recorder:
+    """Keeps records durably, and has them committed. Nothing in it raises into the application.
+
+    Args:
+        settings: Of the store; making a recorder touches no file.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._paths = StorePaths.of(settings.database)
+        self._process: _Process | None = None
+        # A lock for each process id: one inherited over a fork may be held for ever.
+        self._locks = {os.getpid(): new_lock()}
+        self._token_key = settings.token_key
+        self._token_key_asked_by = 0
+        self._warner = Warner()
+        _recorders.add(self)
+        atexit.register(self.shutdown)
+
+    def write(self, record: UsageRecord) -> None:
+        """Keep one record; what does not fit its column is made to fit in the record itself, and counted."""
+        try:
+            journal = self._current().journal
+            line = encode_line(record, journal.count)
+            if line is not None:
+                journal.append(line)
+        except Exception as error:
+            self._warner.warn("write", "A usage record is lost: %r", error)
+
+    def count(self, reason: str, n: int = 1) -> None:
+        """Count a reason of `losses.REASONS`."""
+        try:
+            self._current().journal.count(reason, n)
+        except Exception as error:
+            self._warner.warn("count", "A loss of usage records is not counted: %r", error)
+
+    def token_key(self) -> bytes | None:
+        """The deployment key, made on first use; None where it cannot be read or made, which is logged once."""
+        if self._token_key is None and self._token_key_asked_by != os.getpid():
+            self._token_key_asked_by = os.getpid()
+            try:
+                self._token_key = deployment_key.load_or_create(self._settings.token_key_file)
+            except ConfigurationError as error:
+                self._warner.warn("key", "Tokens stay unidentified: %s", error)
+        return self._token_key
+
+    def known_token_key(self) -> bytes | None:
+        """The deployment key if this process has needed it, else None; makes nothing."""
+        return self._token_key
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Hand over what was written so far; in the leader, wait until it is committed.
+
+        Elsewhere it is in the journal, which survives this process, and the leader has it within an interval.
+
+        Returns:
+            False if that took longer than `timeout_millis`.
+        """
+        process = self._process
+        if process is None or process.pid != os.getpid() or process.committer is None:
+            return True
+        return process.committer.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Finish the segment; the leader commits once more. Idempotent, at most some five seconds.
+
+        A record written afterwards is still kept, and committed by another process or the next start.
+        """
+        process = self._process
+        if process is None or process.pid != os.getpid():
+            return
+        committer, process.committer = process.committer, None
+        if committer is not None:
+            committer.stop(_SHUTDOWN_SECONDS)
+        process.journal.close()
+
+    def is_active(self) -> bool:
+        """Whether this process has written anything yet and was not shut down."""
+        process = self._process
+        return process is not None and process.pid == os.getpid() and process.committer is not None
+
+    def abandon_inherited(self) -> None:
+        """In a forked child: let go of the parent's segment. Only an optimisation, `write` does it too."""
+        process = self._process
+        if process is not None and process.pid != os.getpid():
+            self._process = None
+            process.journal.abandon()
+
+    def _current(self) -> _Process:
+        process = self._process
+        if process is not None and process.pid == os.getpid():
+            return process
+        return self._begin()
+
+    def _begin(self) -> _Process:
+        with self._locks.setdefault(os.getpid(), new_lock()):
+            process = self._process
+            if process is not None and process.pid == os.getpid():
+                return process
+            self.abandon_inherited()
+            process = _Process(self, self._settings, self._paths)
+            if process.committer is not None:
+                process.committer.start()
+            self._process = process
+            return process
+
+
+_recorders: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
+
+
+def _abandon_inherited() -> None:
+    for recorder in list(_recorders):
+        recorder.abandon_inherited()
+
+
+os.register_at_fork(after_in_child=_abandon_inherited)

@@ -1,0 +1,48 @@
+-- Grain: one request span. Unique by (start_time, duration_ns, trace_id, span_id), which the commit keeps:
+-- a primary key costs gigabytes of memory at some ten million rows.
+-- Times are UTC; start_time is the floor of nanoseconds / 1000. NULL is "not known".
+CREATE TABLE requests (
+    start_time           TIMESTAMP NOT NULL,
+    duration_ns          BIGINT NOT NULL,
+    trace_id             UUID NOT NULL,
+    span_id              UBIGINT NOT NULL,
+    parent_span_id       UBIGINT,
+    service_name         VARCHAR,
+    service_namespace    VARCHAR,
+    service_version      VARCHAR,
+    service_instance_id  VARCHAR,
+    environment          VARCHAR,
+    host                 VARCHAR,
+    method               VARCHAR,
+    route                VARCHAR,
+    path                 VARCHAR,
+    query                VARCHAR,  -- redacted
+    scheme               VARCHAR,
+    protocol_version     VARCHAR,
+    status_code          SMALLINT,
+    error_type           VARCHAR,
+    request_bytes        BIGINT,
+    response_bytes       BIGINT,
+    client_address       VARCHAR,
+    country              VARCHAR,
+    user_agent           VARCHAR,
+    referrer             VARCHAR,
+    token_id             VARCHAR,
+    token_name           VARCHAR,
+    token_scheme         VARCHAR,
+    token_hint           VARCHAR,
+    user_id              VARCHAR,
+    user_name            VARCHAR,
+    user_source          VARCHAR,
+    session_id           VARCHAR,
+    resource_type        VARCHAR,
+    resource_id          VARCHAR,
+    resource_name        VARCHAR,
+    resource_parent_type VARCHAR,
+    resource_parent_id   VARCHAR,
+    action               VARCHAR,
+    operation            VARCHAR,
+    sampled              BOOLEAN,
+    attributes           MAP(VARCHAR, VARCHAR),  -- what is left
+    segment_id           VARCHAR
+);
