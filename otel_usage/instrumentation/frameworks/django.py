@@ -1,0 +1,102 @@
+"""Django and Django REST framework, under WSGI and ASGI."""
+
+from types import ModuleType
+from typing import Any
+
+from otel_usage.enrichment.facts import FrameworkUser, RequestFacts
+from otel_usage.instrumentation import asgi_exchange, headers, wsgi_exchange
+from otel_usage.instrumentation.patches import Patches
+from otel_usage.instrumentation.state import RequestState, bind
+from otel_usage.instrumentation.users import framework_user
+
+MODULE = "django.core.handlers.base"
+MODULE_WSGI = "django.core.handlers.wsgi"
+MODULE_ASGI = "django.core.handlers.asgi"
+
+
+def patch(patches: Patches, module: ModuleType) -> None:
+    """Learn of each HttpRequest as soon as Django has made it."""
+    patches.replace(module.BaseHandler, "get_response", _bind)
+    patches.replace(module.BaseHandler, "get_response_async", _bind_async)
+
+
+def patch_wsgi(patches: Patches, module: ModuleType) -> None:
+    """Count what passes Django's WSGI application."""
+    patches.replace(module.WSGIHandler, "__call__", _serve)
+
+
+def patch_asgi(patches: Patches, module: ModuleType) -> None:
+    """Count what passes Django's ASGI application."""
+    patches.replace(module.ASGIHandler, "__call__", _serve_async)
+
+
+def _bind(original: Any) -> Any:
+    def get_response(self: Any, request: Any) -> Any:
+        bind(read_facts, request)
+        return original(self, request)
+
+    return get_response
+
+
+def _bind_async(original: Any) -> Any:
+    async def get_response_async(self: Any, request: Any) -> Any:
+        bind(read_facts, request)
+        return await original(self, request)
+
+    return get_response_async
+
+
+def _serve(original: Any) -> Any:
+    def __call__(self: Any, environ: Any, start_response: Any) -> Any:  # noqa: N807
+        return wsgi_exchange.serve(original.__get__(self), environ, start_response, read_unbound)
+
+    return __call__
+
+
+def _serve_async(original: Any) -> Any:
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807
+        await asgi_exchange.serve(original.__get__(self), scope, receive, send, read_unbound)
+
+    return __call__
+
+
+def read_unbound(state: RequestState) -> RequestFacts:
+    """The facts of a request that Django refused before it made an HttpRequest of it."""
+    return RequestFacts(method="", path="", status=state.status)
+
+
+def read_facts(state: RequestState) -> RequestFacts:
+    """The facts that an HttpRequest states once it is answered."""
+    from django.conf import settings
+
+    request = state.native
+    match = request.resolver_match
+    return RequestFacts(
+        method=(request.method or "GET").upper(),
+        path=request.path,
+        query=request.META.get("QUERY_STRING") or "",
+        route=getattr(match, "route", None) or None,
+        path_params=None if match is None else {name: str(value) for name, value in match.kwargs.items()},
+        headers=headers.of_environ(request.META),
+        session_cookie_names=(settings.SESSION_COOKIE_NAME,) if hasattr(request, "session") else (),
+        status=state.status if state.status is not None else _span_status(state),
+        content_disposition=state.content_disposition,
+        content_range=state.content_range,
+        user=_user(request),
+        remote_user=request.META.get("REMOTE_USER"),
+    )
+
+
+def _user(request: Any) -> FrameworkUser | None:
+    """The user as far as the application has looked: forcing Django's lazy object would query the database."""
+    seen = vars(request)
+    user = seen.get("user")
+    if user is None or type(user).__name__ == "SimpleLazyObject":
+        user = seen.get("_cached_user") or seen.get("_acached_user")
+    return framework_user(user)
+
+
+def _span_status(state: RequestState) -> int | None:
+    attributes = (state.span.attributes if state.span is not None else None) or {}
+    status = attributes.get("http.response.status_code", attributes.get("http.status_code"))
+    return status if isinstance(status, int) else None

@@ -1,0 +1,88 @@
+"""Flask, with flask-login's and other libraries' user in `flask.g`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.instrumentation import headers, wsgi_exchange
+from otel_usage.instrumentation.patches import Patches
+from otel_usage.instrumentation.state import RequestState, current
+from otel_usage.instrumentation.users import framework_user
+
+MODULE = "flask.app"
+
+
+def patch(patches: Patches, module: ModuleType) -> None:
+    """Count what passes any Flask application, and look at each request while its context is there."""
+    # The hook runs while the package `flask` itself is still being imported.
+    from flask.signals import request_finished
+
+    def look(sender: Any, **_: Any) -> None:
+        _look(sender)
+
+    patches.replace(module.Flask, "__call__", _serve)
+    request_finished.connect(look, weak=False)
+    patches.at_undo(lambda: request_finished.disconnect(look))
+
+
+def _serve(original: Any) -> Any:
+    def __call__(self: Any, environ: Any, start_response: Any) -> Any:  # noqa: N807
+        return wsgi_exchange.serve(original.__get__(self), environ, start_response, read_facts)
+
+    return __call__
+
+
+def read_facts(state: RequestState) -> RequestFacts:
+    """The facts of the request whose context is here; outside it, those seen when it was finished."""
+    from flask import current_app, has_request_context
+
+    if not isinstance(state.native, _Seen) and has_request_context():
+        _look(current_app._get_current_object())  # type: ignore[attr-defined]
+    seen = state.native if isinstance(state.native, _Seen) else _Seen(state.native)
+    environ = seen.environ
+    return RequestFacts(
+        method=environ.get("REQUEST_METHOD", "GET").upper(),
+        path=headers.path_of_environ(environ),
+        query=environ.get("QUERY_STRING") or "",
+        route=seen.route,
+        path_params={name: str(value) for name, value in seen.view_args.items()},
+        headers=headers.of_environ(environ),
+        session_cookie_names=seen.session_cookies,
+        status=state.status,
+        content_disposition=state.content_disposition,
+        content_range=state.content_range,
+        user=state.user,
+        remote_user=environ.get("REMOTE_USER"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What must be read before Flask takes its context away."""
+
+    environ: Mapping[str, Any]
+    route: str | None = None
+    view_args: Mapping[str, Any] = field(default_factory=dict)
+    session_cookies: tuple[str, ...] = ()
+
+
+def _look(app: Any) -> None:
+    from flask import g
+    from flask import request as current_request
+
+    state = current()
+    if state is None:
+        return
+    # A look through the proxy costs as much as all the rest.
+    request = current_request._get_current_object()  # type: ignore[attr-defined]
+    said = vars(g._get_current_object())
+    state.read_facts = read_facts
+    state.user = framework_user(said.get("_login_user") or said.get("user")) or state.user
+    state.native = _Seen(
+        request.environ,
+        None if request.url_rule is None else request.url_rule.rule,
+        request.view_args or {},
+        (app.config["SESSION_COOKIE_NAME"],) if app.secret_key else (),
+    )

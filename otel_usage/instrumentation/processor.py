@@ -1,0 +1,236 @@
+"""UsageSpanProcessor: sees a request span start, describes it at its end, and hands the request on to be kept.
+
+`Span.end` is overridden on the instance of each SERVER span: the one place that every instrumentation passes while
+the span is still writable and the user is known (`_on_ending` comes after the attributes are frozen). What a
+record is, and where it goes, is not known here.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from time import time_ns
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanKind
+
+from otel_usage import attributes as key
+from otel_usage.enrichment import identity
+from otel_usage.enrichment.describe import usage_attributes
+from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.instrumentation.state import RequestState, activate, current
+
+_logger = logging.getLogger("otel_usage")
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRequest:
+    """A request whose answer is complete.
+
+    Attributes:
+        span: Its SERVER span, ended or about to end.
+        end_time_ns: When the span has ended or will have.
+        overlay: Attributes to lay over the span's: what is known of the request itself.
+        credential: The raw credential it carried, which must not be found in anything that is kept, or None.
+    """
+
+    span: ReadableSpan
+    end_time_ns: int
+    overlay: Mapping[str, Any]
+    credential: str | None
+
+
+# What only the record needs: the span has them under the names of its instrumentation, or must not have them.
+_RECORD_ONLY = frozenset((key.HTTP_ROUTE, key.REFERER))
+
+_APPLICATION_MAY_SET = frozenset(
+    (
+        key.USER_NAME,
+        key.TOKEN_NAME,
+        key.RESOURCE_TYPE,
+        key.RESOURCE_ID,
+        key.RESOURCE_NAME,
+        key.RESOURCE_PARENT_TYPE,
+        key.RESOURCE_PARENT_ID,
+        key.ACTION,
+        key.OPERATION,
+    )
+)
+
+
+class UsageSpanProcessor(SpanProcessor):
+    """Gives request spans their usage attributes.
+
+    Args:
+        keep: Called once a request.
+        token_key: Returns the deployment key, or None where there is none.
+        flush: Called by `force_flush`.
+        close: Called by `shutdown`.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[FinishedRequest], None],
+        token_key: Callable[[], bytes | None],
+        flush: Callable[[int], bool],
+        close: Callable[[], None],
+    ) -> None:
+        self._keep = keep
+        self._token_key = token_key
+        self._flush = flush
+        self._close = close
+        self._warned = False
+        self.active = True
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the API's
+        """Bind a SERVER span to the state of its request, made here if no protocol wrap has made it."""
+        if span.kind is not SpanKind.SERVER or not self.active:
+            return
+        state = current()
+        if state is None or state.span is not None:
+            state = RequestState(None, None, counted=False)
+            activate(state)
+        state.span = span
+        state.keeper = self
+        span.end = partial(self._end, state, span)  # type: ignore[method-assign]
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Finish what this process has written, so that the next commit takes it."""
+        return self._flush(timeout_millis)
+
+    def shutdown(self) -> None:
+        """Nothing is written by this process after this."""
+        self._close()
+
+    def describe(self, state: RequestState) -> None:
+        """Read the facts and put what follows from them on the span; the application must not notice a failure."""
+        try:
+            self._describe(state)
+        except Exception:
+            self._warn("A request could not be described; it is recorded without token, user and resource.")
+
+    def keep(self, state: RequestState) -> None:
+        """Make the record, described once more if the answer or the application said more since."""
+        state.kept = True
+        span = state.span
+        if span is None:
+            return
+        try:
+            if state.described != _seen(state):
+                self._describe(state)
+            credential = identity.find_credential(state.facts) if state.facts is not None else None
+            end_time_ns = state.end_time_ns or span.end_time or time_ns()
+            self._keep(
+                FinishedRequest(span, end_time_ns, _overlay(state), None if credential is None else credential.text)
+            )
+        except Exception:
+            self._warn("A request could not be kept.")
+        finally:
+            state.native = state.user = state.facts = state.read_facts = None
+
+    def _end(self, state: RequestState, span: Span, end_time: int | None = None) -> None:
+        # Without the override the class's own method is found again, and the reference cycle is gone.
+        span.__dict__.pop("end", None)
+        if not state.kept:
+            self.describe(state)
+        try:
+            span.end(end_time if state.end_time_ns is None else state.end_time_ns)
+        finally:
+            state.ended = True
+            if not state.counted:
+                state.complete()
+
+    def _describe(self, state: RequestState) -> None:
+        span = state.span
+        if span is None:
+            return
+        if state.error_type is None:
+            state.error_type = _recorded_exception(span)
+        state.described = _seen(state)
+        state.facts = facts = _facts(state)
+        found: dict[str, Any] = dict(usage_attributes(facts, self._token_key(), state.word))
+        found[key.SAMPLED] = bool(span.context is not None and span.context.trace_flags.sampled)
+        _let_the_application_win(found, span.attributes or {}, state.overlay)
+        state.overlay = found
+        if span.is_recording():
+            sizes = _sizes(state) if state.counted and state.end_time_ns is not None else {}
+            span.set_attributes({name: value for name, value in {**found, **sizes}.items() if name not in _RECORD_ONLY})
+
+    def _warn(self, message: str) -> None:
+        if not self._warned:
+            self._warned = True
+            _logger.warning("%s Further ones are not logged.", message, exc_info=True)
+
+
+def _facts(state: RequestState) -> RequestFacts:
+    if state.read_facts is not None:
+        return state.read_facts(state)
+    return RequestFacts(method="", path="", status=state.status)
+
+
+def _seen(state: RequestState) -> tuple[object, ...]:
+    """What a description depends on and the answer or the application may still change."""
+    return (_status(state), state.content_disposition, state.content_range, state.revision)
+
+
+def _status(state: RequestState) -> int | None:
+    if state.status is not None or state.span is None:
+        return state.status
+    attributes = state.span.attributes or {}
+    for name in key.STATUS_KEYS:
+        value = attributes.get(name)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _recorded_exception(span: Span) -> str | None:
+    """Type of the last exception that the instrumentation recorded on the span."""
+    for event in reversed(span.events):
+        if event.name == "exception" and event.attributes:
+            return str(event.attributes.get("exception.type") or "") or None
+    return None
+
+
+def _let_the_application_win(found: dict[str, Any], said: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """What the application has put on the span by itself stays; `ours` is what an earlier description put there."""
+    for name in said:
+        if said[name] == ours.get(name):
+            continue
+        if name == key.USER_ID and found.get(name) != said[name]:
+            found.pop(key.USER_NAME, None)
+            found[name], found[key.USER_SOURCE] = said[name], "application"
+        elif name in _APPLICATION_MAY_SET:
+            found[name] = said[name]
+
+
+def _sizes(state: RequestState) -> dict[str, int]:
+    # Whatever an application sends in such an answer, the server keeps back (RFC 9110, 6.4.1).
+    bodyless = state.status in (204, 304) or (state.facts is not None and state.facts.method == "HEAD")
+    return {
+        key.HTTP_REQUEST_BODY_SIZE: state.request_bytes,
+        key.HTTP_RESPONSE_BODY_SIZE: 0 if bodyless else state.response_bytes,
+    }
+
+
+def _overlay(state: RequestState) -> dict[str, Any]:
+    """What the record takes from the request itself rather than from the span's attributes."""
+    overlay = dict(state.overlay)
+    facts = state.facts
+    if facts is not None and facts.method:
+        overlay[key.METHOD_KEYS[0]] = facts.method
+        overlay[key.PATH_KEY] = facts.path
+        overlay[key.QUERY_KEY] = facts.query
+        overlay[key.REFERER] = facts.headers.get("referer")
+        if facts.route is not None:
+            overlay[key.HTTP_ROUTE] = facts.route
+    status = _status(state)
+    if status is not None:
+        overlay[key.HTTP_STATUS_CODE] = status
+    if state.error_type is not None:
+        overlay[key.ERROR_TYPE] = state.error_type
+    if state.counted:
+        overlay.update(_sizes(state))
+    return overlay

@@ -1,0 +1,57 @@
+"""UsageSampler: a request that is not sampled is recorded all the same, and nothing else changes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace.span import TraceState
+
+
+class UsageSampler(Sampler):
+    """Turns DROP into RECORD_ONLY for SERVER spans.
+
+    The sampled flag, and so the outgoing `traceparent`, stay what the wrapped sampler decided; exporters behind a
+    batch or simple processor get only what it sampled (OpenTelemetry specification, SDK, Sampling).
+    """
+
+    def __init__(self, wrapped: Sampler) -> None:
+        self.wrapped = wrapped
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Any = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """The wrapped sampler's decision; a dropped SERVER span keeps its attributes and is recorded."""
+        result = self.wrapped.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+        if result.decision is Decision.DROP and kind is SpanKind.SERVER:
+            # A DROP result carries no attributes.
+            return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
+        return result
+
+    def get_description(self) -> str:
+        """As the specification asks of a decorating sampler."""
+        return f"UsageSampler{{{self.wrapped.get_description()}}}"
+
+
+def wrap_sampler(provider: Any) -> None:
+    """Put a UsageSampler around the provider's sampler, also in the tracers it has issued already."""
+    if not isinstance(provider.sampler, UsageSampler):
+        provider.sampler = UsageSampler(provider.sampler)
+    for tracer in list(getattr(provider, "_tracers", {}).values()):
+        if not isinstance(tracer.sampler, UsageSampler):
+            tracer.sampler = UsageSampler(tracer.sampler)
+
+
+def unwrap_sampler(provider: Any) -> None:
+    """Undo `wrap_sampler`."""
+    for owner in (provider, *getattr(provider, "_tracers", {}).values()):
+        if isinstance(owner.sampler, UsageSampler):
+            owner.sampler = owner.sampler.wrapped

@@ -1,0 +1,64 @@
+"""From an application's own user object to an id and a name, without waking it up.
+
+Instance dictionaries are read before attributes are: an ORM object may answer an attribute with a query.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from otel_usage.enrichment.facts import FrameworkUser
+
+_IDS: Final = ("id", "pk", "user_id", "uid", "sub", "identity", "username", "user_name", "email", "name")
+_NAMES: Final = ("username", "user_name", "preferred_username", "login", "display_name", "name")
+
+
+def framework_user(user: Any) -> FrameworkUser | None:
+    """Who `user` is; None for nobody, for anonymous users, and for objects that tell no id.
+
+    Args:
+        user: A user object of any library, a mapping (JWT claims), text or a number.
+    """
+    if user is None or getattr(user, "is_authenticated", True) is False:
+        return None
+    if isinstance(user, (str, int)) and not isinstance(user, bool):
+        return FrameworkUser(str(user)) if user != "" else None
+    user_id = _look_up(user, _IDS) or _get_id(user)
+    if user_id is None:
+        return None
+    return FrameworkUser(user_id, _look_up(user, _NAMES))
+
+
+def _look_up(user: Any, names: tuple[str, ...]) -> str | None:
+    values = user if isinstance(user, Mapping) else getattr(user, "__dict__", None) or {}
+    for name in names:
+        text = _scalar(values.get(name))
+        if text is not None:
+            return text
+    if isinstance(user, Mapping):
+        return None
+    for name in names:
+        try:
+            text = _scalar(getattr(user, name, None))
+        except Exception:  # noqa: S112 - a property of the application's own may raise anything
+            continue
+        if text is not None:
+            return text
+    return None
+
+
+def _get_id(user: Any) -> str | None:
+    """The id by flask-login's own method."""
+    method = getattr(user, "get_id", None)
+    try:
+        return _scalar(method()) if callable(method) else None
+    except Exception:
+        return None
+
+
+def _scalar(value: Any) -> str | None:
+    if value is None or value == "" or isinstance(value, bool):
+        return None
+    # UUIDs and other ids of their own type have a text; containers and methods are no ids.
+    if isinstance(value, (str, int)) or type(value).__name__ in ("UUID", "ObjectId", "ULID"):
+        return str(value)
+    return None

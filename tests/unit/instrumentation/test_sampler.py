@@ -1,0 +1,66 @@
+"""UsageSampler: what it changes of a decision, and what it must not."""
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sampler, SamplingResult
+from opentelemetry.trace import SpanKind, TraceState
+
+from otel_usage.instrumentation.sampler import UsageSampler, unwrap_sampler, wrap_sampler
+
+STATE = TraceState([("vendor", "1")])
+
+
+class Fixed(Sampler):
+    """Decides the same every time, with attributes and state of its own."""
+
+    def __init__(self, decision):
+        self.decision = decision
+
+    def should_sample(self, parent_context, trace_id, name, *rest, **more):
+        return SamplingResult(self.decision, {"from": "sampler"}, STATE)
+
+    def get_description(self):
+        return "Fixed"
+
+
+def test_dropped_request_is_recorded_with_its_attributes():
+    """DROP of a SERVER span becomes RECORD_ONLY: not sampled, with the attributes the instrumentation gave."""
+    result = UsageSampler(Fixed(Decision.DROP)).should_sample(
+        None, 1, "GET /", SpanKind.SERVER, {"http.request.method": "GET"}
+    )
+    assert result.decision is Decision.RECORD_ONLY
+    assert not result.decision.is_sampled()
+    assert dict(result.attributes) == {"http.request.method": "GET"}
+    assert result.trace_state is STATE
+
+
+@pytest.mark.parametrize("kind", [None, SpanKind.INTERNAL, SpanKind.CLIENT, SpanKind.CONSUMER, SpanKind.PRODUCER])
+def test_other_spans_stay_dropped(kind):
+    """What is no request is dropped as before."""
+    assert UsageSampler(Fixed(Decision.DROP)).should_sample(None, 1, "x", kind).decision is Decision.DROP
+
+
+@pytest.mark.parametrize("decision", [Decision.RECORD_ONLY, Decision.RECORD_AND_SAMPLE])
+def test_other_decisions_pass_untouched(decision):
+    """Whatever is recorded anyway keeps the sampler's own result."""
+    result = UsageSampler(Fixed(decision)).should_sample(None, 1, "x", SpanKind.SERVER)
+    assert (result.decision, dict(result.attributes)) == (decision, {"from": "sampler"})
+
+
+def test_wrap_reaches_tracers_issued_before_and_is_undone():
+    """Tracers that instrumentations hold already are wrapped too, once, and get their sampler back."""
+    provider = TracerProvider(sampler=ALWAYS_OFF)
+    tracer = provider.get_tracer("early")
+    wrap_sampler(provider)
+    wrap_sampler(provider)
+    assert tracer.start_span("GET /", kind=SpanKind.SERVER).is_recording()
+    assert provider.get_tracer("late").start_span("GET /", kind=SpanKind.SERVER).is_recording()
+    assert not tracer.start_span("work").is_recording()
+    unwrap_sampler(provider)
+    assert provider.sampler is ALWAYS_OFF
+    assert tracer.sampler is ALWAYS_OFF
+
+
+def test_description_names_the_wrapped_sampler():
+    """The description says what is inside."""
+    assert UsageSampler(ALWAYS_ON).get_description() == "UsageSampler{AlwaysOnSampler}"

@@ -1,0 +1,75 @@
+"""Which id and name a framework's user object tells."""
+
+import dataclasses
+import uuid
+
+import pytest
+
+from otel_usage.enrichment.facts import FrameworkUser
+from otel_usage.instrumentation.users import framework_user
+
+
+class Plain:
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+class Mixin(Plain):
+    is_authenticated = True
+
+    def get_id(self):
+        return f"by-method-{self.number}"
+
+
+class Lazy(Plain):
+    @property
+    def id(self):
+        raise AssertionError("an attribute was woken up")
+
+
+class Failing:
+    @property
+    def id(self):
+        raise RuntimeError("no session")
+
+    username = "grace"
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    user_id: int
+    username: str
+
+
+CASES = [
+    (None, None),
+    ("", None),
+    ("alice", FrameworkUser("alice")),
+    (7, FrameworkUser("7")),
+    (True, None),
+    (Plain(id=7, username="grace"), FrameworkUser("7", "grace")),
+    (Plain(pk=7), FrameworkUser("7")),
+    (Plain(id=0), FrameworkUser("0")),
+    (Plain(id=uuid.UUID(int=5)), FrameworkUser(str(uuid.UUID(int=5)))),
+    (Plain(id=[1], username="grace"), FrameworkUser("grace", "grace")),
+    (Plain(is_authenticated=False, id=1), None),
+    ({"sub": "s-1", "preferred_username": "grace"}, FrameworkUser("s-1", "grace")),
+    ({"scope": "read"}, None),
+    (Mixin(number=3), FrameworkUser("by-method-3")),
+    (Slotted(5, "grace"), FrameworkUser("5", "grace")),
+    (Failing(), FrameworkUser("grace", "grace")),
+    (object(), None),
+]
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"), CASES, ids=[f"{number}-{type(user).__name__}" for number, (user, _) in enumerate(CASES)]
+)
+def test_framework_user(user, expected):
+    """Id and name by the names that libraries use; nobody where there is no id."""
+    assert framework_user(user) == expected
+
+
+def test_instance_values_are_read_before_attributes():
+    """What lies in the instance's dictionary is taken without asking a property, which might query a database."""
+    assert framework_user(Lazy(username="grace", pk=4)) == FrameworkUser("4", "grace")
