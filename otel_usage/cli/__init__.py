@@ -1,0 +1,1 @@
+"""The command line: wiring, options and exit codes; no SQL, no logic."""

@@ -1,0 +1,4 @@
+-- Grain: one fact about the store.
+-- Columns: name, value.
+SELECT name, value
+FROM store_info
