@@ -5,16 +5,14 @@ request of a process does, since this also runs in supervisors and before forks.
 """
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 
-from otel_usage import attributes as key
 from otel_usage import settings as settings_module
 from otel_usage.exporter import span_exporter
-from otel_usage.exporter.record import Service, SpanFacts, from_span, service_of
+from otel_usage.exporter.keeping import Keeper, RequestSpan
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.instrumentation.frameworks import patch_all
 from otel_usage.instrumentation.patches import Patches
@@ -23,9 +21,6 @@ from otel_usage.instrumentation.sampler import unwrap_sampler, wrap_sampler
 from otel_usage.settings import Settings
 
 _logger = logging.getLogger("otel_usage")
-
-# Shorter texts occur by chance: replacing them would spoil what is kept and hide no secret.
-_MIN_SCRUBBED = 8
 
 
 def pre_instrument() -> None:
@@ -83,12 +78,14 @@ class _Installation:
 
     def __init__(self, settings: Settings, provider: Any) -> None:
         self.settings = settings
-        self.recorder = Recorder(settings) if settings.exporter == "duckdb" else None
+        self._recorder = Recorder(settings)
+        self._keeper = Keeper(settings, self._recorder) if settings.exporter == "duckdb" else None
         self._provider = provider
-        self._service: tuple[object, Service] | None = None
         self._patches = Patches()
-        self._processor = UsageSpanProcessor(self._keep, self._token_key, self._flush, self._close)
-        if self.recorder is not None:
+        self._processor = UsageSpanProcessor(
+            self._keep, self._recorder.token_key, self._recorder.force_flush, self._recorder.shutdown
+        )
+        if self._keeper is not None:
             wrap_sampler(provider)
             span_exporter.leave_to_processor(settings.database)
         provider.add_span_processor(self._processor)
@@ -99,74 +96,15 @@ class _Installation:
         _remove_processor(self._provider, self._processor)
         unwrap_sampler(self._provider)
         self._patches.undo()
-        self._close()
+        self._recorder.shutdown()
         span_exporter.take_back(self.settings.database)
 
-    def _token_key(self) -> bytes | None:
-        return self.recorder.token_key() if self.recorder is not None else self.settings.token_key
-
-    def _flush(self, timeout_millis: int) -> bool:
-        return self.recorder is None or self.recorder.force_flush(timeout_millis)
-
-    def _close(self) -> None:
-        if self.recorder is not None:
-            self.recorder.shutdown()
-
     def _keep(self, request: FinishedRequest) -> None:
-        recorder, span = self.recorder, request.span
-        if recorder is None or span.context is None or span.start_time is None:
-            return
-        attributes = {**(span.attributes or {}), **request.overlay}
-        if not self.settings.anonymous and _is_anonymous(attributes):
-            recorder.count("anonymous_left_out")
-            return
-        if key.TOKEN_SCHEME in attributes and key.TOKEN_ID not in attributes:
-            recorder.count("token_unidentified")
-        if request.credential is not None and _holds(attributes, request.credential):
-            attributes = _scrubbed(attributes, request.credential)
-        record = from_span(
-            SpanFacts(
-                trace_id=span.context.trace_id,
-                span_id=span.context.span_id,
-                parent_span_id=span.parent.span_id if span.parent is not None else None,
-                start_time_ns=span.start_time,
-                end_time_ns=request.end_time_ns,
-            ),
-            attributes,
-            self._service_of(span),
-            privacy_level=self.settings.privacy_level,
-            count=recorder.count,
-        )
-        if record is not None:
-            recorder.write(record)
-
-    def _service_of(self, span: ReadableSpan) -> Service:
-        cached = self._service
-        if cached is None or cached[0] is not span.resource:
-            self._service = cached = (span.resource, service_of(span.resource.attributes))
-        return cached[1]
-
-
-def _is_anonymous(attributes: Mapping[str, Any]) -> bool:
-    return key.TOKEN_SCHEME not in attributes and not any(name in attributes for name in key.USER_ID_KEYS)
-
-
-def _holds(attributes: Mapping[str, Any], credential: str) -> bool:
-    if len(credential) < _MIN_SCRUBBED:
-        return False
-    texts = [value if value.__class__ is str else str(value) for value in attributes.values()]
-    return credential in "\0".join(texts)
-
-
-def _scrubbed(attributes: Mapping[str, Any], credential: str) -> dict[str, Any]:
-    """The attributes without the credential, wherever an instrumentation or the application has put it."""
-
-    def scrub(value: Any) -> Any:
-        if isinstance(value, str):
-            return value.replace(credential, "REDACTED") if credential in value else value
-        return [scrub(element) for element in value] if isinstance(value, (list, tuple)) else value
-
-    return {name: scrub(value) for name, value in attributes.items()}
+        if self._keeper is not None:
+            # A mapping proxy's own copy: going through its items costs a call for each.
+            attributes: dict[str, Any] = (request.span.attributes or {}).copy()  # type: ignore[attr-defined]
+            attributes.update(request.overlay)
+            self._keeper.keep(RequestSpan(request.span, request.end_time_ns, attributes, request.secrets))
 
 
 def _remove_processor(provider: Any, processor: UsageSpanProcessor) -> None:

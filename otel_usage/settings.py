@@ -63,9 +63,7 @@ def load(environ: Mapping[str, str] | None = None, *, strict: bool, database: Pa
     """
     reader = _Reader(os.environ if environ is None else environ, strict)
     reader.read_file()
-    path = database or Path(reader.get("database", "usage.duckdb", _text))
-    path = path.expanduser().absolute()
-    key_file = reader.get("token_key_file", f"{path}.key", _text)
+    path = (database or reader.get("database", Path("usage.duckdb"), _path)).absolute()
     return Settings(
         database=path,
         exporter=reader.get("exporter", "duckdb", _exporter),
@@ -73,7 +71,7 @@ def load(environ: Mapping[str, str] | None = None, *, strict: bool, database: Pa
         commit_interval_seconds=reader.get("commit_interval", 5.0, _interval),
         journal_max_bytes=reader.get("journal_max_bytes", 1 << 30, _bytes),
         token_key=reader.get("token_key", None, _token_key),
-        token_key_file=Path(key_file).expanduser().absolute(),
+        token_key_file=reader.get("token_key_file", path.with_name(f"{path.name}.key"), _path),
         anonymous=reader.get("anonymous", True, _boolean),
         privacy_level=reader.get("privacy_level", 1, _privacy_level),
         sdk_disabled=reader.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true",
@@ -145,10 +143,13 @@ _FILE_KEYS: Final = frozenset(
 )
 
 
-def _text(value: Any) -> str:
+def _path(value: Any) -> Path:
     if not isinstance(value, str) or not value.strip() or "\x00" in value:
         raise ValueError("a path")
-    return value
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("a path; there is no such user as in this one") from None
 
 
 def _exporter(value: Any) -> str:

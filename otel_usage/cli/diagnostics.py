@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
 from typing import Final
 
 from otel_usage.errors import OtelUsageError
-from otel_usage.exporter import leadership, losses, pending, store
+from otel_usage.exporter import deployment_key, leadership, losses, pending, store
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.reports import state
 from otel_usage.settings import Settings
@@ -86,12 +87,13 @@ def _contrib_versions(_settings: Settings) -> Iterator[Finding]:
 
 
 def _launcher(_settings: Settings) -> Iterator[Finding]:
-    launcher = shutil.which("opentelemetry-instrument")
+    beside = Path(sys.executable).with_name("opentelemetry-instrument")
+    launcher = beside if beside.exists() else shutil.which(beside.name)
     if launcher is not None:
         yield Finding(OK, "launcher", f"{launcher}.")
         return
     remedy = "Activate the environment of the application, or install opentelemetry-instrumentation in it."
-    yield Finding(ATTENTION, "launcher", "opentelemetry-instrument is not on PATH.", remedy)
+    yield Finding(ATTENTION, "launcher", "opentelemetry-instrument is neither beside this command nor on PATH.", remedy)
 
 
 def _configuration(settings: Settings) -> Iterator[Finding]:
@@ -138,7 +140,7 @@ def _read_key(settings: Settings) -> bytes | None:
     if settings.token_key is not None:
         return settings.token_key
     try:
-        return settings.token_key_file.read_bytes().removesuffix(b"\n")
+        return deployment_key.read(settings.token_key_file)
     except OSError:
         return None
 

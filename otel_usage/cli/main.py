@@ -59,7 +59,7 @@ for _command in (demo, report, reports, sql, sync, doctor):
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit with the code of design section 9: 0, 1, 2 or 3."""
+    """Run the command line and exit with its code (docs/cli.md)."""
     debugging = _Debugging()
 
     def command() -> int | None:

@@ -1,6 +1,6 @@
 """What a request did to a resource, by its method, the shape of its route and its answer.
 
-The words are those of the design: view, download, list, search, create, update, delete, login, logout.
+The words: view, download, list, search, create, update, delete, login, logout.
 """
 
 import re
@@ -41,8 +41,11 @@ def action_of(facts: RequestFacts, shape: Shape) -> str | None:
 
 
 def _get(facts: RequestFacts, shape: Shape) -> str | None:
+    if facts.status == 206 and not _starts_at_zero(facts):
+        return None
     if shape.last_word == DOWNLOAD or _is_attachment(facts.content_disposition):
-        return _download(facts)
+        # A 304 sends nothing.
+        return "view" if facts.status == 304 else "download"
     if shape.ends_in_literal and shape.last_word == "search":
         return "search"
     if facts.query and _SEARCH_PARAMETER.search(facts.query):
@@ -54,15 +57,11 @@ def _get(facts: RequestFacts, shape: Shape) -> str | None:
     return "view"
 
 
-def _download(facts: RequestFacts) -> str | None:
-    """A 304 sends nothing, and the later ranges of a download are no further downloads (RFC 9110, 14.4)."""
-    if facts.status == 304:
-        return "view"
-    if facts.status == 206:
-        # An answer of several ranges has no Content-Range: the request's Range says where it starts.
-        sent = facts.content_range or facts.headers.get("range")
-        return "download" if sent is None or _STARTS_AT_ZERO.match(sent) else None
-    return "download"
+def _starts_at_zero(facts: RequestFacts) -> bool:
+    """Whether a 206 sends the beginning: the later ranges are the same view or download (RFC 9110, 14.4)."""
+    # An answer of several ranges has no Content-Range: the request's Range says where it starts.
+    sent = facts.content_range or facts.headers.get("range")
+    return sent is None or _STARTS_AT_ZERO.match(sent) is not None
 
 
 def _post(shape: Shape) -> str:

@@ -22,12 +22,14 @@ _SCHEME_AND_TOKEN: Final = re.compile(
 _BASIC: Final = re.compile(rf"{_SPACE}*basic{_SPACE}+([A-Za-z0-9+/_-]+)", re.IGNORECASE)
 _BARE_TOKEN: Final = re.compile(r'"?([^\s",]+)"?')
 _SCHEMES: Final = {"bearer": "bearer", "token": "token", "apikey": "api_key", "api-key": "api_key"}
-# Registered authentication schemes (IANA) and what careless clients send instead of a token.
+# What careless clients send where a token belongs.
+_MISTAKES: Final = ("none", "null", "undefined")
+# Registered authentication schemes (IANA), and words of ours.
 _NO_TOKENS: Final = frozenset(
     (
         *("basic", "bearer", "concealed", "digest", "dpop", "gnap", "hawk", "hmac", "hoba", "kerberos", "mutual"),
         *("negotiate", "ntlm", "oauth", "privatetoken", "signature", "vapid", "token", "token=", "apikey", "api-key"),
-        *("none", "null", "undefined"),
+        *_MISTAKES,
     )
 )
 _NO_TOKEN_BEGINNINGS: Final = ("aws4", "scram-")
@@ -65,7 +67,7 @@ def find_credential(facts: RequestFacts) -> Credential | None:
         credential = _of_key_header(facts) or _of_query(facts.query)
     if credential is None and facts.session_cookie_names and basic_user(facts) is None:
         credential = _of_cookie(headers.get("cookie"), facts.session_cookie_names)
-    return credential
+    return None if credential is not None and credential.text.lower() in _MISTAKES else credential
 
 
 def basic_user(facts: RequestFacts) -> str | None:

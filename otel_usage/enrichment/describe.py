@@ -20,7 +20,7 @@ def usage_attributes(
         word: What the application said, or None.
 
     Returns:
-        Attribute keys of design section 4 to values; what is unknown is absent.
+        Attribute keys to values; what is unknown is absent.
     """
     found: dict[str, str | None] = {}
     _add_token(found, facts, token_key)
@@ -29,6 +29,13 @@ def usage_attributes(
     if word is not None:
         _add_word(found, word)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def secrets_of(facts: RequestFacts) -> tuple[str, ...]:
+    """Every raw credential of a request: none of them may be found in anything that is kept."""
+    credential = identity.find_credential(facts)
+    in_path = resources.path_secrets(facts)
+    return in_path if credential is None else (credential.text, *in_path)
 
 
 def _add_token(found: dict[str, str | None], facts: RequestFacts, token_key: bytes | None) -> None:

@@ -55,6 +55,15 @@ def classify(facts: RequestFacts) -> Access:
     return _access(facts, shape, None if unknown else bounded(derived, MAX_ROUTE_LENGTH))
 
 
+def path_secrets(facts: RequestFacts) -> tuple[str, ...]:
+    """The credentials in a request's path: values of parameters that are named so, as in "/reset/{token}"."""
+    if facts.route is None:
+        return ()
+    shape = shape_of_template(facts.route[:MAX_ROUTE_LENGTH])
+    values = [_value(facts, shape, name, index) for name, index in shape.secrets]
+    return tuple(value for value in values if value)
+
+
 def _access(facts: RequestFacts, shape: Shape, route: str | None) -> Access:
     action = action_of(facts, shape)
     item = _id(facts, shape, shape.item)
@@ -67,11 +76,12 @@ def _access(facts: RequestFacts, shape: Shape, route: str | None) -> Access:
 
 
 def _id(facts: RequestFacts, shape: Shape, parameter: Parameter | None) -> str | None:
-    """The parameter's value as the framework states it, else as it stands in the path."""
-    if parameter is None:
-        return None
+    """The value of a parameter as the framework states it, else as it stands in the path."""
+    value = None if parameter is None else _value(facts, shape, parameter.name, parameter.index)
+    return bounded(value, MAX_ID_LENGTH) if value else None
+
+
+def _value(facts: RequestFacts, shape: Shape, name: str, index: int) -> str | None:
     values = facts.path_params
-    value = values.get(parameter.name) if values else None
-    if value is None:
-        value = value_in(facts.path, shape.segments, parameter.index)
-    return bounded(str(value), MAX_ID_LENGTH) if value else None
+    value = values.get(name) if values else None
+    return value_in(facts.path, shape.segments, index) if value is None else str(value)

@@ -14,6 +14,7 @@ _MARK: Final = "\0"
 _PRESENTATION: Final = frozenset({"version", "ver", "v", "api_version", "format", "lang", "locale", "language"})
 _FILLERS: Final = frozenset({*_PRESENTATION, "", "."})
 _EXTENSION: Final = re.compile(r"\.(?:csv|geojson|html|jsonl?|jsonld|n3|nt|parquet|rdf|tsv|ttl|xlsx?|xml|ya?ml)?\Z")
+_SECRET_NAME: Final = re.compile(r"(?:token|secret|password|passwd|jwt|api_?key)\Z")
 _MAX_PARAMETERS: Final = 2
 _MAX_MIXED_LENGTH: Final = 1024
 
@@ -45,12 +46,14 @@ class Segment:
         literal: Its fixed word (see `word`), or empty.
         parameter: The name of its parameter, empty where that has none, or None.
         greedy: Whether the parameter takes slashes too.
+        secret: Whether its name says that its value is a credential: "/reset/{token}".
         pattern: Finds the parameter's value among fixed text or beside another parameter; None if it stands alone.
     """
 
     literal: str = ""
     parameter: str | None = None
     greedy: bool = False
+    secret: bool = False
     pattern: re.Pattern[str] | None = None
 
 
@@ -134,9 +137,10 @@ def _segment(part: str, remaining: Iterator[tuple[str, bool]]) -> Segment:
         fixed = word(part.replace(_MARK, ""))
         return Segment(literal="" if fixed in _FILLERS else fixed)
     name, greedy = parameters[things[-1]]
+    secret = _SECRET_NAME.search(name.lower()) is not None
     if part == _MARK:
-        return Segment(parameter=name, greedy=greedy)
-    return Segment(parameter=name, pattern=_mixed_pattern(part, things[-1]))
+        return Segment(parameter=name, greedy=greedy, secret=secret)
+    return Segment(parameter=name, secret=secret, pattern=_mixed_pattern(part, things[-1]))
 
 
 def _mixed_pattern(part: str, wanted: int) -> re.Pattern[str] | None:

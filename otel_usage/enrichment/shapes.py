@@ -54,6 +54,7 @@ class Shape:
         is_list: Whether it ends in a plural.
         ends_in_literal: Whether a fixed word is the last segment.
         has_parameter: Whether a parameter says which thing.
+        secrets: Names and segments of the parameters whose values are credentials.
     """
 
     segments: tuple[Segment, ...]
@@ -64,6 +65,7 @@ class Shape:
     is_list: bool
     ends_in_literal: bool
     has_parameter: bool
+    secrets: tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
@@ -79,7 +81,7 @@ def shape_of_path(path: str) -> Shape:
 
 
 def _shape(segments: tuple[Segment, ...]) -> Shape:
-    nouns = [i for i, segment in enumerate(segments) if segment.literal or segment.parameter is not None]
+    nouns = [i for i, segment in enumerate(segments) if segment.literal or _names_a_thing(segment)]
     item, parent = _item_and_parent(segments, nouns)
     last_literal = next((segments[i].literal for i in reversed(nouns) if segments[i].literal), "")
     ends_in_literal = bool(segments) and segments[-1].literal != ""
@@ -91,13 +93,18 @@ def _shape(segments: tuple[Segment, ...]) -> Shape:
         last_word=last_literal.rpartition("_")[2],
         is_list=ends_in_literal and is_plural(last_literal),
         ends_in_literal=ends_in_literal,
-        has_parameter=any(segment.parameter is not None for segment in segments),
+        has_parameter=any(_names_a_thing(segment) for segment in segments),
+        secrets=tuple((segment.parameter or "", i) for i, segment in enumerate(segments) if segment.secret),
     )
+
+
+def _names_a_thing(segment: Segment) -> bool:
+    return segment.parameter is not None and not segment.secret
 
 
 def _item_and_parent(segments: Sequence[Segment], nouns: Sequence[int]) -> tuple[Parameter | None, Parameter | None]:
     """The last parameter and the one directly before its pair of literal and parameter."""
-    places = [place for place, i in enumerate(nouns) if segments[i].parameter is not None]
+    places = [place for place, i in enumerate(nouns) if _names_a_thing(segments[i])]
     if len(places) > 1 and _literal_before(segments, nouns, places[-1]) == DOWNLOAD:
         places.pop()  # ".../files/{id}/download/{filename}" is about the file
     item = _parameter(segments, nouns, places[-1]) if places else None

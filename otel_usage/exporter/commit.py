@@ -6,7 +6,8 @@ statements mean is in `sql/`; who may run a turn, and when, is the committer's.
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -180,11 +181,28 @@ def _record(connection: "DuckDBPyConnection", paths: StorePaths, segments: list[
         "journal_segments",
         [(s.id, now, s.lines, s.inserted, s.duplicate, s.rejected) for s in segments],
     )
-    _insert_rows(
-        connection,
-        "losses",
-        [(now, n, reason, detail, s.id) for s in segments for reason, n, detail in _losses(s)],
-    )
+    noticed = [(now, n, reason, detail, s.id) for s in segments for reason, n, detail in _losses(s)]
+    _insert_rows(connection, "losses", [row for row in noticed if row[2] in LOST])
+    notes: Counter[str] = Counter()
+    for _, n, reason, _, _ in noticed:
+        if reason not in LOST:
+            notes[reason] += n
+    _add_notes(connection, notes)
+
+
+def _add_notes(connection: "DuckDBPyConnection", notes: Mapping[str, int]) -> None:
+    """Add to today's row of each reason that is no loss of a record; make it if there is none."""
+    for reason, n in notes.items():
+        connection.execute(
+            "UPDATE losses SET records = records + $n, noticed_at = $now"
+            " WHERE reason = $reason AND segment_id IS NULL AND noticed_at::DATE = $now::DATE",
+            {"n": n, "now": store.now(), "reason": reason},
+        )
+        connection.execute(
+            "INSERT INTO losses SELECT $now, $n, $reason, NULL, NULL WHERE NOT EXISTS"
+            " (FROM losses WHERE reason = $reason AND segment_id IS NULL AND noticed_at::DATE = $now::DATE)",
+            {"n": n, "now": store.now(), "reason": reason},
+        )
 
 
 def _losses(segment: Loaded) -> list[tuple[str, int, str | None]]:

@@ -11,7 +11,7 @@ from otel_usage.errors import StoreError, StoreLockedError
 from otel_usage.exporter.commit import CommitSummary, commit_turn
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.leadership import Leadership, leader_pid
-from otel_usage.exporter.native import Event, start_thread
+from otel_usage.exporter.native import Event, Gate, start_thread
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.warner import Warner
 
@@ -75,8 +75,8 @@ class Committer:
         self._leadership = Leadership(paths)
         self._warner = Warner()
         self._wake = Event()
-        self._ended = Event()
-        self._flushed = Event()
+        self._ended = Gate()
+        self._flush = Gate()
         self._is_stopping = False
         self._flush_asked = False
 
@@ -92,10 +92,11 @@ class Committer:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Finish the segment and, if this process leads, commit it now; False if that took too long."""
-        self._flushed.wait(0)
+        # The flush that a tick has begun already may have missed what was written since.
+        flushed = self._flush
         self._flush_asked = True
         self._wake.set()
-        return self._flushed.wait(timeout_seconds)
+        return flushed.wait(timeout_seconds)
 
     def _run(self) -> None:
         try:
@@ -110,7 +111,8 @@ class Committer:
         except BaseException as error:  # nothing may reach the application's thread hooks
             self._warner.warn("thread", "The committer of %s ended: %r", self._paths.database, error)
         finally:
-            self._ended.set()
+            self._flush.open()
+            self._ended.open()
 
     def _pause(self, seconds: float) -> None:
         if not self._is_stopping and not self._flush_asked:
@@ -120,7 +122,9 @@ class Committer:
         """Rotate; then, if this process leads, wait until the others have rotated too, and commit."""
         if self._is_stopping:
             return
-        flushing, self._flush_asked = self._flush_asked, False
+        flushing = self._flush_asked
+        flush, self._flush = self._flush, Gate() if flushing else self._flush
+        self._flush_asked = False
         self._journal.rotate()
         self._journal.check_bound()
         if self._leads():
@@ -128,7 +132,7 @@ class Committer:
                 self._pause(_until(self._interval))
             self._commit()
         if flushing:
-            self._flushed.set()
+            flush.open()
 
     def _leads(self) -> bool:
         try:

@@ -29,12 +29,20 @@ def load_or_create(path: Path) -> bytes:
     try:
         if not path.exists():
             _create(path)
-        text = path.read_bytes()
+        key = read(path)
     except OSError as error:
         raise ConfigurationError(f"The deployment key {path} cannot be used: {error.strerror}.", _HINT) from error
-    key = text.removesuffix(b"\n").removesuffix(b"\r")
     _require_usable(key, path)
     return key
+
+
+def read(path: Path) -> bytes:
+    """The key as it stands in its file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return path.read_bytes().removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _create(path: Path) -> None:

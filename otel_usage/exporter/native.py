@@ -47,3 +47,21 @@ class Event:
     def wait(self, seconds: float) -> bool:
         """Wait until set, at most so long, and clear it again. True if it was set."""
         return self._lock.acquire(True, max(0.0, seconds))
+
+
+class Gate:
+    """What many threads wait at until it is opened, once and for all."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+
+    def open(self) -> None:
+        """Let everybody through, now and later."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is open, at most so long. True if it is."""
+        if not self._event.wait(seconds):
+            return False
+        self._event.set()  # for the next one
+        return True

@@ -14,9 +14,9 @@ from opentelemetry.trace import SpanKind
 
 from otel_usage import attributes as key
 from otel_usage import settings as settings_module
-from otel_usage.enrichment.describe import usage_attributes
+from otel_usage.enrichment.describe import secrets_of, usage_attributes
 from otel_usage.enrichment.span_attributes import facts_of
-from otel_usage.exporter.record import SpanFacts, UsageRecord, from_span, service_of
+from otel_usage.exporter.keeping import Keeper, RequestSpan
 from otel_usage.exporter.recorder import Recorder
 
 _logger = logging.getLogger("otel_usage")
@@ -47,14 +47,15 @@ class DuckDBSpanExporter(SpanExporter):
     def __init__(self, database: str | Path | None = None) -> None:
         self._settings = settings_module.load(strict=True, database=None if database is None else Path(database))
         self._recorder = Recorder(self._settings)
+        self._keeper = Keeper(self._settings, self._recorder)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write the request spans among `spans` to the journal; SUCCESS once they survive this process."""
         try:
             for span in spans:
-                record = self._record(span)
-                if record is not None:
-                    self._recorder.write(record)
+                request = self._request(span)
+                if request is not None:
+                    self._keeper.keep(request)
         except Exception:
             _logger.warning("Request spans could not be exported.", exc_info=True)
             return SpanExportResult.FAILURE
@@ -65,28 +66,19 @@ class DuckDBSpanExporter(SpanExporter):
         return self._recorder.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
-        """Nothing is written after this."""
+        """Finish what was written; what comes later is kept too, and committed by another process or the next."""
         self._recorder.shutdown()
 
-    def _record(self, span: ReadableSpan) -> UsageRecord | None:
+    def _request(self, span: ReadableSpan) -> RequestSpan | None:
+        """The request that this span is, None if it is none or the processor has kept it."""
+        if span.kind is not SpanKind.SERVER or span.context is None:
+            return None
         attributes = dict(span.attributes or {})
-        if span.kind is not SpanKind.SERVER or span.context is None or span.start_time is None:
-            return None
-        if key.SAMPLED in attributes and self._settings.database in _kept_by_processor:
-            return None
-        if key.SAMPLED not in attributes:
-            found = usage_attributes(facts_of(attributes), self._recorder.token_key())
-            attributes = {**found, **attributes, key.SAMPLED: span.context.trace_flags.sampled}
-        return from_span(
-            SpanFacts(
-                trace_id=span.context.trace_id,
-                span_id=span.context.span_id,
-                parent_span_id=span.parent.span_id if span.parent is not None else None,
-                start_time_ns=span.start_time,
-                end_time_ns=span.end_time or span.start_time,
-            ),
-            attributes,
-            service_of(span.resource.attributes),
-            privacy_level=self._settings.privacy_level,
-            count=self._recorder.count,
-        )
+        end_time_ns = span.end_time or span.start_time or 0
+        if key.SAMPLED in attributes:
+            kept = self._settings.database in _kept_by_processor
+            return None if kept else RequestSpan(span, end_time_ns, attributes, ())
+        facts = facts_of(attributes)
+        found = usage_attributes(facts, self._recorder.token_key())
+        attributes = {**found, **attributes, key.SAMPLED: span.context.trace_flags.sampled}
+        return RequestSpan(span, end_time_ns, attributes, secrets_of(facts))

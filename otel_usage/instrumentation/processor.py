@@ -17,8 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otel_usage import attributes as key
-from otel_usage.enrichment import identity
-from otel_usage.enrichment.describe import usage_attributes
+from otel_usage.enrichment.describe import secrets_of, usage_attributes
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.instrumentation.state import RequestState, activate, current
 
@@ -33,13 +32,13 @@ class FinishedRequest:
         span: Its SERVER span, ended or about to end.
         end_time_ns: When the span has ended or will have.
         overlay: Attributes to lay over the span's: what is known of the request itself.
-        credential: The raw credential it carried, which must not be found in anything that is kept, or None.
+        secrets: The raw credentials it carried, which must not be found in anything that is kept.
     """
 
     span: ReadableSpan
     end_time_ns: int
     overlay: Mapping[str, Any]
-    credential: str | None
+    secrets: tuple[str, ...]
 
 
 # What only the record needs: the span has them under the names of its instrumentation, or must not have them.
@@ -90,8 +89,10 @@ class UsageSpanProcessor(SpanProcessor):
             return
         state = current()
         if state is None or state.span is not None:
-            state = RequestState(None, None, counted=False)
-            activate(state)
+            outer, state = state, RequestState(None, None, counted=False)
+            # A second SERVER span inside a request is on its own, and the request stays the current one.
+            if outer is None or not outer.counted:
+                activate(state)
         state.span = span
         state.keeper = self
         span.end = partial(self._end, state, span)  # type: ignore[method-assign]
@@ -101,7 +102,7 @@ class UsageSpanProcessor(SpanProcessor):
         return self._flush(timeout_millis)
 
     def shutdown(self) -> None:
-        """Nothing is written by this process after this."""
+        """Finish what was written; what comes later is kept too, and committed by another process or the next."""
         self._close()
 
     def describe(self, state: RequestState) -> None:
@@ -120,11 +121,9 @@ class UsageSpanProcessor(SpanProcessor):
         try:
             if state.described != _seen(state):
                 self._describe(state)
-            credential = identity.find_credential(state.facts) if state.facts is not None else None
+            secrets = secrets_of(state.facts) if state.facts is not None else ()
             end_time_ns = state.end_time_ns or span.end_time or time_ns()
-            self._keep(
-                FinishedRequest(span, end_time_ns, _overlay(state), None if credential is None else credential.text)
-            )
+            self._keep(FinishedRequest(span, end_time_ns, _overlay(state), secrets))
         except Exception:
             self._warn("A request could not be kept.")
         finally:

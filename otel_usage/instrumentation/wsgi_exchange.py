@@ -91,10 +91,19 @@ def _see_header(state: RequestState, name: str, value: str) -> None:
 
 def _counting_write(write: Callable[[bytes], Any], state: RequestState) -> Callable[[bytes], Any]:
     def counted(data: bytes) -> Any:
-        state.response_bytes += len(data)
+        _passed(state, data)
         return write(data)
 
     return counted
+
+
+def _passed(state: RequestState, data: bytes) -> bool:
+    """Count a chunk that is about to leave; True if it completes the announced answer."""
+    state.response_bytes += len(data)
+    if state.expected_bytes is None or state.response_bytes < state.expected_bytes:
+        return False
+    state.complete()
+    return True
 
 
 def _counted_body(body: Iterable[bytes], environ: Environ, state: RequestState) -> Iterable[bytes]:
@@ -138,10 +147,7 @@ class _CountedBody:
             raise
         finally:
             deactivate(token)
-        state.response_bytes += len(chunk)
-        if state.expected_bytes is not None and state.response_bytes >= state.expected_bytes:
-            self._exhausted = True
-            state.complete()
+        self._exhausted = _passed(state, chunk)
         return chunk
 
     def close(self) -> None:

@@ -6,7 +6,7 @@
 SELECT
     {measures},
     (SELECT coalesce(sum(records), 0) FROM losses WHERE reason = 'anonymous_left_out') AS left_out,
-    count(*) FILTER (WHERE token_id IS NULL AND user_id IS NULL) AS anonymous,
+    count(*) FILTER (WHERE coalesce(token_id, token_scheme, user_id, user_name) IS NULL) AS anonymous,
     count(*) FILTER (WHERE resource_type IS NULL AND resource_id IS NULL) AS without_resource,
     (SELECT coalesce(sum(records), 0) FROM losses WHERE list_contains($lost_reasons, reason)) + $lost_pending AS lost,
     CAST($uncommitted AS BIGINT) AS uncommitted

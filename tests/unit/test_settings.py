@@ -123,3 +123,9 @@ def test_a_named_file_must_exist(tmp_path):
     """OTEL_USAGE_CONFIG that names nothing is a mistake; the default name may be absent."""
     with pytest.raises(ConfigurationError, match="OTEL_USAGE_CONFIG"):
         load({"OTEL_USAGE_CONFIG": str(tmp_path / "none.toml")}, strict=True)
+
+
+def test_a_home_that_is_nobodys():
+    """A path in the home of a user who is not there is refused like any bad path."""
+    with pytest.raises(ConfigurationError, match="OTEL_USAGE_DATABASE"):
+        load({"OTEL_USAGE_DATABASE": "~no-such-user-here/usage.duckdb"}, strict=True)

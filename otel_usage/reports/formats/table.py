@@ -14,7 +14,9 @@ from otel_usage.reports.table import Table
 from otel_usage.reports.values import text, visible
 
 _WHOLE: Final = 1_000_000
-# What a reader misses least goes first; after these, columns go from the right.
+# What a reader misses least goes first; after these, columns go from the right; a report says at least who or what,
+# and how often.
+_LAST_TO_GO: Final = ("last_used", "requests")
 _FIRST_TO_GO: Final = (
     "server_errors",
     "request_bytes",
@@ -45,7 +47,8 @@ def write_to_terminal(table: Table, stream: TextIO, width: int) -> tuple[str, ..
 def _fitting(table: Table, width: int) -> Table:
     widths = {column: _width(table, index) for index, column in enumerate(table.columns)}
     going: list[str] = [column for column in _FIRST_TO_GO if column in widths]
-    going += [column for column in reversed(table.columns[1:]) if column not in going]
+    going += [column for column in reversed(table.columns[1:]) if column not in (*going, *_LAST_TO_GO)]
+    going += [column for column in _LAST_TO_GO if column in widths]
     kept = dict.fromkeys(table.columns)
     for column in going:
         if sum(widths[name] + 3 for name in kept) + 1 <= width:

@@ -76,6 +76,7 @@ def test_the_launcher_is_looked_for_on_path(
     if there:
         launcher.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "elsewhere" / "python"))
     assert [each.status for each in examine(database, "launcher")] == [status]
 
 

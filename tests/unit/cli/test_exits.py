@@ -31,7 +31,7 @@ from otel_usage.cli import exits
     ],
 )
 def test_every_exception_has_its_code(error: BaseException, code: int) -> None:
-    """The codes of design section 9, and those of a shell for signals."""
+    """The documented codes, and those of a shell for signals."""
     assert exits.exit_code(error) == code
 
 

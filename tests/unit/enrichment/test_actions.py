@@ -94,7 +94,8 @@ def test_method_and_route(method: str, route: str, expected: str | None) -> None
         (206, None, None, "bytes=0-1,5-6", DOWNLOAD, "download"),
         (206, None, None, "bytes=5-6,8-9", DOWNLOAD, None),
         (206, None, None, None, DOWNLOAD, "download"),
-        (206, None, "bytes 100-199/200", None, ITEM, "view"),
+        (206, None, "bytes 100-199/200", None, ITEM, None),
+        (206, None, "bytes 0-99/200", None, ITEM, "view"),
     ],
 )
 def test_download(

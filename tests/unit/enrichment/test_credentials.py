@@ -72,6 +72,8 @@ def basic(text: str) -> str:
         ("Digest", None),
         ("null", None),
         ("undefined", None),
+        ("Bearer undefined", None),
+        ("Token None", None),
         ("a b", None),
         ("", None),
         ("  ", None),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_usage.enrichment.facts import RequestFacts
-from otel_usage.enrichment.resources import Access, classify
+from otel_usage.enrichment.resources import Access, classify, path_secrets
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
 
@@ -166,3 +166,20 @@ def test_any_request_is_classified(
 def test_huge_paths_end(route: str | None, path: str) -> None:
     """A huge path takes time in proportion to its length."""
     classify(RequestFacts("GET", path, route=route, plain=route is None))
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "secrets"),
+    [
+        ("/reset/{token}", "/reset/abcdefgh", ("abcdefgh",)),
+        ("/users/<int:id>/confirm/<confirm_token>", "/users/7/confirm/abcdefgh", ("abcdefgh",)),
+        ("/invitations/{invite-secret}/accept", "/invitations/abcdefgh/accept", ("abcdefgh",)),
+        ("/objects/{key}", "/objects/abcdefgh", ()),
+        (None, "/reset/abcdefgh", ()),
+    ],
+)
+def test_credentials_in_the_path_are_no_resources(route: str | None, path: str, secrets: tuple[str, ...]) -> None:
+    """A parameter that is named like a credential is one: never an id, and known so that it can be scrubbed."""
+    facts = RequestFacts("GET", path, route=route)
+    assert path_secrets(facts) == secrets
+    assert not set(secrets) & {classify(facts).id, classify(facts).parent_id}

@@ -1,6 +1,7 @@
 """The recorder: nothing before the first record, nothing raised, keys, and what a process imports."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def test_flushing_again_commits_again(tmp_path: Path) -> None:
         recorder.write(record(number))
         assert recorder.force_flush(30_000)
         assert numbers(tmp_path) == list(range(number + 1))
+    recorder.shutdown()
+
+
+def test_many_threads_flush_at_once(tmp_path: Path) -> None:
+    """Every one of several threads that flush is told when its records are committed."""
+    recorder = Recorder(settings_of(tmp_path, interval=3600))
+    recorder.write(record(0))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(recorder.force_flush, [30_000] * 24)) == [True] * 24
+    assert numbers(tmp_path) == [0]
     recorder.shutdown()
 
 

@@ -185,3 +185,14 @@ def test_inactive_processor_binds_nothing():
     kept.processor.active = False
     kept.start().end()
     assert kept == []
+
+
+def test_second_server_span_inside_a_request(state):
+    """A SERVER span that the application makes inside a request does not take the request's place."""
+    kept = Kept()
+    outer = kept.start()
+    kept.start().end()
+    assert current() is state
+    outer.end()
+    state.complete()
+    assert len(kept) == 2

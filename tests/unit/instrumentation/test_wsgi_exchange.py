@@ -203,3 +203,20 @@ def test_malformed_answer_is_the_servers_to_refuse(kept):
     """A status that is no status changes nothing for the application."""
     assert list(serve(kept, answer([b"a"], [("Content-Length", "many")], "fine"))) == [b"a"]
     assert len(kept) == 1
+
+
+def test_write_callable_completes_the_announced_answer(kept):
+    """The record exists before the last announced byte leaves by `write` too."""
+    seen = []
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "5")])(b"12345")
+        return []
+
+    def instrumented(environ, start_response):
+        with kept.start():
+            return application(environ, start_response)
+
+    environ = {"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO()}
+    wsgi_exchange.serve(instrumented, environ, lambda *_: lambda data: seen.append(len(kept)), read_facts)
+    assert seen == [1]

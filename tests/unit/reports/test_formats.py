@@ -29,6 +29,15 @@ def test_a_narrow_terminal_shows_fewer_columns(width: int, left_out: tuple[str, 
     assert "tok_1" in text and max(map(len, text.splitlines())) <= width
 
 
+def test_dimensions_go_before_the_count() -> None:
+    """However narrow, a report says at least who or what, and how often."""
+    table = Table(
+        ("resource_type", "resource_id", "resource_parent_id", "requests", "errors"),
+        (("dataset", "a-long-identifier", "another-long-one", 7, 0),),
+    )
+    assert shown(40, table)[1] == ("resource_id", "resource_parent_id", "errors")
+
+
 def test_wide_characters_are_measured_in_cells() -> None:
     """Chinese characters take two cells each."""
     assert shown(10, Table(("a",), (("数据集",),)))[0].splitlines()[-2] == "│ 数据集 │"
