@@ -1,0 +1,1 @@
+"""What recording costs. Targets live here, never in tests."""
