@@ -5,6 +5,7 @@ request of a process does, since this also runs in supervisors and before forks.
 """
 
 import logging
+from functools import partial
 from typing import Any
 
 from opentelemetry import trace
@@ -83,7 +84,11 @@ class _Installation:
         self._provider = provider
         self._patches = Patches()
         self._processor = UsageSpanProcessor(
-            self._keep, self._recorder.token_key, self._recorder.force_flush, self._recorder.shutdown
+            self._keep,
+            self._recorder.token_key,
+            self._recorder.force_flush,
+            self._recorder.shutdown,
+            partial(_has_one_processor, provider),
         )
         if self._keeper is not None:
             wrap_sampler(provider)
@@ -105,6 +110,11 @@ class _Installation:
             attributes: dict[str, Any] = (request.span.attributes or {}).copy()  # type: ignore[attr-defined]
             attributes.update(request.overlay)
             self._keeper.keep(RequestSpan(request.span, request.end_time_ns, attributes, request.secrets))
+
+
+def _has_one_processor(provider: Any) -> bool:
+    multi = getattr(provider, "_active_span_processor", None)
+    return len(getattr(multi, "_span_processors", ())) == 1
 
 
 def _remove_processor(provider: Any, processor: UsageSpanProcessor) -> None:

@@ -4,50 +4,57 @@ Used by the processor inside a web server and by every other way in; the rules t
 `resources`.
 """
 
+from dataclasses import dataclass, field
+
 from otel_usage import attributes as key
 from otel_usage.enrichment import identity, resources
 from otel_usage.enrichment.facts import ApplicationWord, RequestFacts
+from otel_usage.enrichment.identity import Token, User
 
 
-def usage_attributes(
-    facts: RequestFacts, token_key: bytes | None, word: ApplicationWord | None = None
-) -> dict[str, str]:
-    """The attributes that say which token and which user accessed which resource, and how.
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What follows from the facts of a request.
+
+    Attributes:
+        attributes: Attribute keys to values; what is unknown is absent.
+        secrets: Every raw credential of the request: none of them may be found in anything that is kept.
+    """
+
+    attributes: dict[str, str]
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+def describe(facts: RequestFacts, token_key: bytes | None, word: ApplicationWord | None = None) -> Description:
+    """Which token and which user accessed which resource, and how.
 
     Args:
         facts: Of one request.
         token_key: The deployment key; without it a token is known to exist but has no id.
         word: What the application said, or None.
-
-    Returns:
-        Attribute keys to values; what is unknown is absent.
     """
+    credential = identity.find_credential(facts)
     found: dict[str, str | None] = {}
-    _add_token(found, facts, token_key)
-    _add_user(found, facts)
+    _add_token(found, identity.token_in(credential, token_key))
+    _add_user(found, identity.user_with(facts, credential))
     _add_access(found, facts)
     if word is not None:
         _add_word(found, word)
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def secrets_of(facts: RequestFacts) -> tuple[str, ...]:
-    """Every raw credential of a request: none of them may be found in anything that is kept."""
-    credential = identity.find_credential(facts)
     in_path = resources.path_secrets(facts)
-    return in_path if credential is None else (credential.text, *in_path)
+    return Description(
+        {name: value for name, value in found.items() if value is not None},
+        in_path if credential is None else (credential.text, *in_path),
+    )
 
 
-def _add_token(found: dict[str, str | None], facts: RequestFacts, token_key: bytes | None) -> None:
-    token = identity.token_of(facts, token_key)
+def _add_token(found: dict[str, str | None], token: Token | None) -> None:
     if token is not None:
         found[key.TOKEN_ID] = token.id
         found[key.TOKEN_SCHEME] = token.scheme
         found[key.TOKEN_HINT] = token.hint
 
 
-def _add_user(found: dict[str, str | None], facts: RequestFacts) -> None:
-    user = identity.user_of(facts)
+def _add_user(found: dict[str, str | None], user: User | None) -> None:
     if user is not None:
         found[key.USER_ID] = user.id
         found[key.USER_NAME] = user.name

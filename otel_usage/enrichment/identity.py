@@ -12,7 +12,7 @@ from otel_usage.enrichment.jwt import read_claims
 from otel_usage.enrichment.privacy import fingerprint, hint
 from otel_usage.enrichment.text import bounded
 
-__all__ = ["Credential", "Token", "User", "find_credential", "token_of", "user_of"]
+__all__ = ["Credential", "Token", "User", "find_credential", "token_in", "token_of", "user_of", "user_with"]
 
 MAX_USER_LENGTH: Final = 256
 
@@ -60,7 +60,11 @@ def token_of(facts: RequestFacts, key: bytes | None) -> Token | None:
         facts: The request.
         key: The deployment key; without it the token has no id.
     """
-    credential = find_credential(facts)
+    return token_in(find_credential(facts), key)
+
+
+def token_in(credential: Credential | None, key: bytes | None) -> Token | None:
+    """`token_of` a request whose credential is found already."""
     if credential is None:
         return None
     text, scheme = credential.text, credential.scheme
@@ -77,7 +81,11 @@ def user_of(facts: RequestFacts) -> User | None:
     403. The framework and the server in front of it are believed always, but the credential's own text is never a
     user.
     """
-    credential = find_credential(facts)
+    return user_with(facts, find_credential(facts))
+
+
+def user_with(facts: RequestFacts, credential: Credential | None) -> User | None:
+    """`user_of` a request whose credential is found already."""
     raw = credential.text if credential else ""
     believed = facts.status not in _REFUSED
     user = facts.user

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-_MAX_LENGTH: Final = 16 * 1024
+MAX_LENGTH: Final = 16 * 1024
 _CACHE_SIZE: Final = 1024
 
 
@@ -35,7 +35,7 @@ def read_claims(token: str) -> Claims | None:
 
     Cached by the token's digest, so that no raw token outlives its request.
     """
-    if token.count(".") != 2 or len(token) > _MAX_LENGTH or not token.isascii():
+    if token.count(".") != 2 or len(token) > MAX_LENGTH or not token.isascii():
         return None
     digest = hashlib.sha256(token.encode("ascii")).digest()
     try:

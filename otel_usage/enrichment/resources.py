@@ -60,6 +60,8 @@ def path_secrets(facts: RequestFacts) -> tuple[str, ...]:
     if facts.route is None:
         return ()
     shape = shape_of_template(facts.route[:MAX_ROUTE_LENGTH])
+    if not shape.secrets:
+        return ()
     values = [_value(facts, shape, name, index) for name, index in shape.secrets]
     return tuple(value for value in values if value)
 

@@ -1,4 +1,4 @@
-"""From a finished request span to the recorder: what is left out, counted or scrubbed on the way.
+"""From a finished request span to the recorder: what is left out or counted on the way.
 
 The one way into the journal for spans of this process, whoever hands them over. How a record is made is `record`'s.
 """
@@ -6,19 +6,14 @@ The one way into the journal for spans of this process, whoever hands them over.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_usage import attributes as key
-from otel_usage.enrichment.privacy import REDACTED
 from otel_usage.exporter.losses import ANONYMOUS_LEFT_OUT, TOKEN_UNIDENTIFIED
 from otel_usage.exporter.record import Service, SpanFacts, from_span, service_of
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.settings import Settings
-
-# Shorter texts occur by chance: replacing them would spoil what is kept and hide no secret.
-_MIN_SCRUBBED: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,45 +64,19 @@ class Keeper:
                 start_time_ns=span.start_time,
                 end_time_ns=request.end_time_ns,
             ),
-            without(attributes, request.secrets),
+            attributes,
             self._service_of(span),
             privacy_level=self._settings.privacy_level,
             count=recorder.count,
         )
         if record is not None:
-            recorder.write(record)
+            recorder.write(record, request.secrets)
 
     def _service_of(self, span: ReadableSpan) -> Service:
         cached = self._service
         if cached is None or cached[0] is not span.resource:
             self._service = cached = (span.resource, service_of(span.resource.attributes))
         return cached[1]
-
-
-def without(attributes: Mapping[str, Any], secrets: tuple[str, ...]) -> Mapping[str, Any]:
-    """The attributes without these secrets, plain or percent-encoded, wherever somebody has put them."""
-    spellings: set[str] = set()
-    for secret in secrets:
-        if len(secret) >= _MIN_SCRUBBED:
-            spellings.add(secret)
-            if not secret.isalnum():
-                spellings |= {quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace")}
-    if not spellings:
-        return attributes
-    text = "\0".join([value if value.__class__ is str else str(value) for value in attributes.values()])
-    if not any(spelling in text for spelling in spellings):
-        return attributes
-    return {name: _scrubbed(value, spellings) for name, value in attributes.items()}
-
-
-def _scrubbed(value: Any, spellings: set[str]) -> Any:
-    if isinstance(value, str):
-        for spelling in spellings:
-            value = value.replace(spelling, REDACTED)
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_scrubbed(element, spellings) for element in value]
-    return _scrubbed(str(value), spellings) if any(spelling in str(value) for spelling in spellings) else value
 
 
 def _is_anonymous(attributes: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.native import new_lock
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.record import UsageRecord
+from otel_usage.exporter.scrubbing import holds, scrub
 from otel_usage.exporter.warner import Warner
 from otel_usage.settings import Settings
 
@@ -56,11 +57,19 @@ class Recorder:
         _recorders.add(self)
         atexit.register(self.shutdown)
 
-    def write(self, record: UsageRecord) -> None:
-        """Keep one record; what does not fit its column is made to fit in the record itself, and counted."""
+    def write(self, record: UsageRecord, secrets: tuple[str, ...] = ()) -> None:
+        """Keep one record; what does not fit its column is made to fit in the record itself, and counted.
+
+        Args:
+            record: Changed where it must be.
+            secrets: Raw credentials, which are not kept wherever in the record they stand.
+        """
         try:
             journal = self._current().journal
             line = encode_line(record, journal.count)
+            if secrets and line is not None and holds(line, secrets):
+                scrub(record, secrets)
+                line = encode_line(record, journal.count)
             if line is not None:
                 journal.append(line)
         except Exception as error:

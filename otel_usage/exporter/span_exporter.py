@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_usage import attributes as key
 from otel_usage import settings as settings_module
-from otel_usage.enrichment.describe import secrets_of, usage_attributes
+from otel_usage.enrichment.describe import describe
 from otel_usage.enrichment.span_attributes import facts_of
 from otel_usage.exporter.keeping import Keeper, RequestSpan
 from otel_usage.exporter.recorder import Recorder
@@ -79,6 +79,6 @@ class DuckDBSpanExporter(SpanExporter):
             kept = self._settings.database in _kept_by_processor
             return None if kept else RequestSpan(span, end_time_ns, attributes, ())
         facts = facts_of(attributes)
-        found = usage_attributes(facts, self._recorder.token_key())
-        attributes = {**found, **attributes, key.SAMPLED: span.context.trace_flags.sampled}
-        return RequestSpan(span, end_time_ns, attributes, secrets_of(facts))
+        found = describe(facts, self._recorder.token_key())
+        attributes = {**found.attributes, **attributes, key.SAMPLED: span.context.trace_flags.sampled}
+        return RequestSpan(span, end_time_ns, attributes, found.secrets)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otel_usage import attributes as key
-from otel_usage.enrichment.describe import secrets_of, usage_attributes
+from otel_usage.enrichment.describe import describe
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.instrumentation.state import RequestState, activate, current
 
@@ -46,6 +46,7 @@ _RECORD_ONLY = frozenset((key.HTTP_ROUTE, key.REFERER))
 
 _APPLICATION_MAY_SET = frozenset(
     (
+        key.USER_ID,
         key.USER_NAME,
         key.TOKEN_NAME,
         key.RESOURCE_TYPE,
@@ -67,6 +68,7 @@ class UsageSpanProcessor(SpanProcessor):
         token_key: Returns the deployment key, or None where there is none.
         flush: Called by `force_flush`.
         close: Called by `shutdown`.
+        is_alone: Whether nobody else gets to see the spans; then they are not given their attributes.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class UsageSpanProcessor(SpanProcessor):
         token_key: Callable[[], bytes | None],
         flush: Callable[[int], bool],
         close: Callable[[], None],
+        is_alone: Callable[[], bool] = lambda: False,
     ) -> None:
         self._keep = keep
         self._token_key = token_key
         self._flush = flush
         self._close = close
+        self._is_alone = is_alone
         self._warned = False
         self.active = True
 
@@ -121,9 +125,8 @@ class UsageSpanProcessor(SpanProcessor):
         try:
             if state.described != _seen(state):
                 self._describe(state)
-            secrets = secrets_of(state.facts) if state.facts is not None else ()
             end_time_ns = state.end_time_ns or span.end_time or time_ns()
-            self._keep(FinishedRequest(span, end_time_ns, _overlay(state), secrets))
+            self._keep(FinishedRequest(span, end_time_ns, _overlay(state), state.secrets))
         except Exception:
             self._warn("A request could not be kept.")
         finally:
@@ -149,13 +152,14 @@ class UsageSpanProcessor(SpanProcessor):
             state.error_type = _recorded_exception(span)
         state.described = _seen(state)
         state.facts = facts = _facts(state)
-        found: dict[str, Any] = dict(usage_attributes(facts, self._token_key(), state.word))
+        description = describe(facts, self._token_key(), state.word)
+        found: dict[str, Any] = dict(description.attributes)
         found[key.SAMPLED] = bool(span.context is not None and span.context.trace_flags.sampled)
-        _let_the_application_win(found, span.attributes or {}, state.overlay)
-        state.overlay = found
-        if span.is_recording():
+        _let_the_application_win(found, _attributes(span), state.overlay)
+        state.overlay, state.secrets = found, description.secrets
+        if span.is_recording() and not self._is_alone():
             sizes = _sizes(state) if state.counted and state.end_time_ns is not None else {}
-            span.set_attributes({name: value for name, value in {**found, **sizes}.items() if name not in _RECORD_ONLY})
+            span.set_attributes({name: value for name, value in (found | sizes).items() if name not in _RECORD_ONLY})
 
     def _warn(self, message: str) -> None:
         if not self._warned:
@@ -193,15 +197,20 @@ def _recorded_exception(span: Span) -> str | None:
     return None
 
 
+def _attributes(span: Span) -> dict[str, Any]:
+    # A mapping proxy's own copy: going through its items costs a call for each.
+    return span.attributes.copy() if span.attributes else {}  # type: ignore[attr-defined]
+
+
 def _let_the_application_win(found: dict[str, Any], said: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """What the application has put on the span by itself stays; `ours` is what an earlier description put there."""
-    for name in said:
+    for name in said.keys() & _APPLICATION_MAY_SET:
         if said[name] == ours.get(name):
             continue
         if name == key.USER_ID and found.get(name) != said[name]:
             found.pop(key.USER_NAME, None)
             found[name], found[key.USER_SOURCE] = said[name], "application"
-        elif name in _APPLICATION_MAY_SET:
+        else:
             found[name] = said[name]
 
 

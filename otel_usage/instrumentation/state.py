@@ -33,6 +33,7 @@ class RequestState:
         read_facts: Reads the facts from `native`; a framework puts its own reader in the protocol's place.
         native: The framework's request object, or the protocol's environ or scope.
         counted: Whether the bytes pass through us, so that the end of the answer will be seen.
+        facts, overlay, secrets, described: What the last description was made of, found, and saw.
         status: HTTP status of the answer once it has begun.
         request_bytes, response_bytes: Bytes of the bodies that have passed; meaningless unless `counted`.
         expected_bytes: The answer's Content-Length, or None.
@@ -62,6 +63,7 @@ class RequestState:
         "request_bytes",
         "response_bytes",
         "revision",
+        "secrets",
         "span",
         "status",
         "user",
@@ -78,6 +80,7 @@ class RequestState:
         self.keeper: Keeper | None = None
         self.facts: RequestFacts | None = None
         self.overlay: dict[str, Any] = {}
+        self.secrets: tuple[str, ...] = ()
         self.described: tuple[object, ...] | None = None
         self.user: FrameworkUser | None = None
         self.word: ApplicationWord | None = None

@@ -1,0 +1,48 @@
+"""No raw credential is kept, wherever in a record it stands and however it is spelled."""
+
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from otel_usage.exporter.encoding import encode_line
+from otel_usage.exporter.recorder import Recorder
+from otel_usage.exporter.scrubbing import holds, scrub
+from tests.unit.exporter.support import query, record, settings_of
+
+SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=8, max_size=40)
+
+
+def line_of(kept):
+    """The record as the journal has it."""
+    line = encode_line(kept, lambda reason, n=1: None)
+    assert line is not None
+    return line
+
+
+@given(SECRETS, st.sampled_from([str, quote, quote_plus, lambda text: quote(text, safe="")]), st.booleans())
+@example("abc/def+ghi=jkl mno", quote, True)
+@example("abc/def+ghi=jkl mno", quote_plus, False)
+def test_any_secret_is_found_and_removed(secret, spell, in_attributes):
+    """Whatever characters a credential has, it is found in the line, plain or percent-encoded, and then gone."""
+    told = f"before {spell(secret)} after"
+    kept = record(1, attributes={"app.value": told}) if in_attributes else record(1, path=told)
+    assert holds(line_of(kept), (secret,))
+    scrub(kept, (secret,))
+    assert spell(secret) not in (kept.path or "") + str((kept.attributes or {}).values())
+    assert (kept.trace_id, kept.duration_ns) == (record(1).trace_id, record(1).duration_ns)
+
+
+@pytest.mark.parametrize("secret", ["", "1", "1234567"])
+def test_short_texts_are_left_alone(secret):
+    """A short secret occurs by chance: replacing it would spoil what is kept."""
+    assert not holds(line_of(record(1, path="/datasets/1234567")), (secret,))
+
+
+def test_other_texts_stay(tmp_path):
+    """Only the credential is replaced, on the whole way into the store."""
+    recorder = Recorder(settings_of(tmp_path))
+    recorder.write(record(1, path="/reset/abcdefgh/now", user_name="Grace"), ("abcdefgh",))
+    recorder.shutdown()
+    assert query(tmp_path, "SELECT path, user_name FROM requests") == [("/reset/REDACTED/now", "Grace")]
