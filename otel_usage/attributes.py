@@ -21,6 +21,9 @@ ACTION: Final = "usage.action"
 OPERATION: Final = "usage.operation"
 SAMPLED: Final = "usage.sampled"
 
+RESOURCE_KEYS: Final = (RESOURCE_TYPE, RESOURCE_ID, RESOURCE_NAME, RESOURCE_PARENT_TYPE, RESOURCE_PARENT_ID)
+TOKEN_KEYS: Final = (TOKEN_ID, TOKEN_NAME, TOKEN_SCHEME, TOKEN_HINT)
+
 # Reused from the semantic conventions.
 USER_ID: Final = "user.id"
 USER_NAME: Final = "user.name"

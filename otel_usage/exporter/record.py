@@ -102,16 +102,9 @@ Count = Callable[[str], None]
 # Told by a column, or by nothing anybody asks for: a peer's port is another one on every connection.
 _CONSUMED: Final = frozenset(
     (
-        key.TOKEN_ID,
-        key.TOKEN_NAME,
-        key.TOKEN_SCHEME,
-        key.TOKEN_HINT,
+        *key.TOKEN_KEYS,
+        *key.RESOURCE_KEYS,
         key.USER_SOURCE,
-        key.RESOURCE_TYPE,
-        key.RESOURCE_ID,
-        key.RESOURCE_NAME,
-        key.RESOURCE_PARENT_TYPE,
-        key.RESOURCE_PARENT_ID,
         key.ACTION,
         key.OPERATION,
         key.SAMPLED,

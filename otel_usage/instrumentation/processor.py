@@ -45,18 +45,7 @@ class FinishedRequest:
 _RECORD_ONLY = frozenset((key.HTTP_ROUTE, key.REFERER))
 
 _APPLICATION_MAY_SET = frozenset(
-    (
-        key.USER_ID,
-        key.USER_NAME,
-        key.TOKEN_NAME,
-        key.RESOURCE_TYPE,
-        key.RESOURCE_ID,
-        key.RESOURCE_NAME,
-        key.RESOURCE_PARENT_TYPE,
-        key.RESOURCE_PARENT_ID,
-        key.ACTION,
-        key.OPERATION,
-    )
+    (key.USER_ID, key.USER_NAME, key.TOKEN_NAME, key.ACTION, key.OPERATION, *key.RESOURCE_KEYS)
 )
 
 

@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from websockets.sync.client import connect
+
 from tests.integration.site import Site, wait_for
 
 TOKEN = "tok-0123456789abcdefghij"
@@ -154,7 +156,14 @@ CASES = [
         },
     ),
 ]
-BY_NAME = {case.name: case for case in CASES}
+
+# Where there is no template, only what looks like an id is one, and what contains it is not guessed.
+DERIVED_ROUTES = {"view": "/organizations/acme/datasets/{id}", "claims": "/claims/{id}", "anonymous": "/datasets"}
+DERIVED = {
+    "view": {"resource_parent_type": None, "resource_parent_id": None},
+    "api-key": {"resource_parent_type": None},
+    "download": {"resource_type": None, "resource_id": None},
+}
 
 
 def with_row(case: Case, **columns: Any) -> Case:
@@ -169,6 +178,21 @@ def drive(site: Site) -> None:
             case.method, case.target, {"User-Agent": case.name, **case.headers}, case.body
         )
     walk_away(site)
+
+
+def sign_in(site: Site, *more_cookies: str) -> None:
+    """Sign in and make two requests with the session, with another cookie of the same session if one is given."""
+    answer = site.ask("POST", "/login", {"User-Agent": "login"})
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    for each in (cookie, *more_cookies, cookie)[:2]:
+        site.ask("GET", "/datasets", {"User-Agent": "with-session", "Cookie": each})
+
+
+def feed(site: Site) -> None:
+    """Open a WebSocket that answers every message twice over."""
+    with connect(f"ws://127.0.0.1:{site.port}/feeds/5", user_agent_header="feed") as client:
+        client.send("twice")
+        assert client.recv() == "twicetwice"
 
 
 def walk_away(site: Site) -> None:

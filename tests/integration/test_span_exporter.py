@@ -74,6 +74,17 @@ def test_launcher_with_our_exporter_named(tmp_path):
     assert len(rows) == 30
 
 
+def test_launcher_flags(tmp_path):
+    """Settings are flags of the launcher too; the deployment key is not, since command lines are public."""
+    script = HEAD + "provider = trace.get_tracer_provider()\n" + END
+    launcher = str(BIN / "opentelemetry-instrument")
+    flags = ["--usage_database", str(tmp_path / "usage.duckdb"), "--usage_privacy_level", "2"]
+    assert len(run(tmp_path, script, launcher, *flags)) == 30
+    told = subprocess.run([launcher, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "--usage_token_key_file" in told
+    assert "--usage_token_key " not in told
+
+
 def test_uninstall(tmp_path):
     """After uninstall() nothing more is recorded, and what was is kept."""
     script = INSTALL_ALONE + "request(provider.get_tracer('app'), 0)\notel_usage.uninstall()\n" + END
