@@ -5,7 +5,6 @@ request of a process does, since this also runs in supervisors and before forks.
 """
 
 import logging
-from functools import partial
 from typing import Any
 
 from opentelemetry import trace
@@ -15,10 +14,10 @@ from otel_usage import settings as settings_module
 from otel_usage.exporter import span_exporter
 from otel_usage.exporter.keeping import Keeper, RequestSpan
 from otel_usage.exporter.recorder import Recorder
+from otel_usage.instrumentation import providers
 from otel_usage.instrumentation.frameworks import patch_all
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import FinishedRequest, UsageSpanProcessor
-from otel_usage.instrumentation.sampler import unwrap_sampler, wrap_sampler
 from otel_usage.settings import Settings
 
 _logger = logging.getLogger("otel_usage")
@@ -37,7 +36,8 @@ def install(tracer_provider: TracerProvider | None = None) -> None:
 
     Args:
         tracer_provider: The provider whose request spans are recorded. Without one the global provider; where
-            that is still the API's proxy, an SDK provider is made and set, configured by the `OTEL_*` variables.
+            that is still the API's proxy, an SDK provider is made and set, configured by the `OTEL_*` variables;
+            it gives way to one that the application sets later.
 
     A second call does nothing until `uninstall()`. Settings that cannot be used are logged and defaulted.
     """
@@ -49,9 +49,7 @@ def install(tracer_provider: TracerProvider | None = None) -> None:
         _logger.warning("otel-usage: %s The default is used.", problem)
     if settings.sdk_disabled:
         return
-    provider = tracer_provider or _global_provider(settings)
-    if provider is not None:
-        _installed = _Installation(settings, provider)
+    _installed = _Installation(settings, tracer_provider)
 
 
 def uninstall() -> None:
@@ -62,47 +60,53 @@ def uninstall() -> None:
         _installed = None
 
 
-def _global_provider(settings: Settings) -> Any:
-    provider = trace.get_tracer_provider()
-    if hasattr(provider, "add_span_processor"):
-        return provider
-    if settings.exporter == "none":
-        # Nobody would see the attributes.
-        return None
-    provider = TracerProvider()
-    trace.set_tracer_provider(provider)
-    return provider
-
-
 class _Installation:
     """What one `install()` has put in place."""
 
-    def __init__(self, settings: Settings, provider: Any) -> None:
+    def __init__(self, settings: Settings, provider: TracerProvider | None) -> None:
         self.settings = settings
         self._recorder = Recorder(settings)
         self._keeper = Keeper(settings, self._recorder) if settings.exporter == "duckdb" else None
-        self._provider = provider
         self._patches = Patches()
+        self._provider: Any = None
         self._processor = UsageSpanProcessor(
             self._keep,
             self._recorder.token_key,
             self._recorder.force_flush,
             self._recorder.shutdown,
-            partial(_has_one_processor, provider),
+            lambda: providers.is_seen_by_one(self._provider),
         )
         if self._keeper is not None:
-            wrap_sampler(provider)
             span_exporter.leave_to_processor(settings.database)
-        provider.add_span_processor(self._processor)
+        self._find_provider(provider)
         patch_all(self._patches)
 
     def remove(self) -> None:
         self._processor.active = False
-        _remove_processor(self._provider, self._processor)
-        unwrap_sampler(self._provider)
+        self._leave_provider()
         self._patches.undo()
         self._recorder.shutdown()
         span_exporter.take_back(self.settings.database)
+
+    def _find_provider(self, given: TracerProvider | None) -> None:
+        provider: Any = given or trace.get_tracer_provider()
+        if providers.is_sdk(provider):
+            self._follow(provider)
+            return
+        # Where nothing is kept, nobody would see the attributes until the application sets a provider.
+        made = providers.make() if self._keeper is not None else None
+        if made is not None:
+            self._follow(made)
+        providers.on_set(self._patches, made, self._follow)
+
+    def _follow(self, provider: Any) -> None:
+        self._leave_provider()
+        self._provider = provider
+        providers.attach(provider, self._processor, all_requests=self._keeper is not None)
+
+    def _leave_provider(self) -> None:
+        if self._provider is not None:
+            providers.detach(self._provider, self._processor)
 
     def _keep(self, request: FinishedRequest) -> None:
         if self._keeper is not None:
@@ -110,18 +114,6 @@ class _Installation:
             attributes: dict[str, Any] = (request.span.attributes or {}).copy()  # type: ignore[attr-defined]
             attributes.update(request.overlay)
             self._keeper.keep(RequestSpan(request.span, request.end_time_ns, attributes, request.secrets))
-
-
-def _has_one_processor(provider: Any) -> bool:
-    multi = getattr(provider, "_active_span_processor", None)
-    return len(getattr(multi, "_span_processors", ())) == 1
-
-
-def _remove_processor(provider: Any, processor: UsageSpanProcessor) -> None:
-    multi = getattr(provider, "_active_span_processor", None)
-    processors = getattr(multi, "_span_processors", None)
-    if multi is not None and processors is not None:
-        multi._span_processors = tuple(other for other in processors if other is not processor)
 
 
 _installed: _Installation | None = None

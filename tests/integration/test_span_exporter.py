@@ -85,6 +85,41 @@ def test_launcher_flags(tmp_path):
     assert "--usage_token_key " not in told
 
 
+OWN_PROVIDER = """
+import json, pathlib
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+class ToFile(SpanExporter):
+    def export(self, spans):
+        with pathlib.Path("exported").open("a") as file:
+            file.writelines(span.kind.name + "\\n" for span in spans)
+        return SpanExportResult.SUCCESS
+
+early = trace.get_tracer("held by an instrumentation")
+provider = TracerProvider(sampler=TraceIdRatioBased(%s), resource=Resource.create({"service.name": "mine"}))
+provider.add_span_processor(SimpleSpanProcessor(ToFile()))
+trace.set_tracer_provider(provider)
+assert trace.get_tracer_provider() is provider
+for number in range(30):
+    request(early if number %% 2 else trace.get_tracer("late"), number)
+provider.shutdown()
+"""
+
+
+@pytest.mark.parametrize(("ratio", "exported"), [("1.0", 60), ("0.0", 0)])
+def test_a_provider_that_the_application_sets_later(ratio, exported, tmp_path):
+    """The application's own provider, exporter, sampler and resource are what they would be without us."""
+    rows = run(tmp_path, HEAD + OWN_PROVIDER % ratio, str(BIN / "opentelemetry-instrument"))
+    assert len(rows) == 30
+    assert {sampled for *_, sampled in rows} == {ratio == "1.0"}
+    path = tmp_path / "exported"
+    assert len(path.read_text().splitlines() if path.exists() else []) == exported
+    with duckdb.connect(str(tmp_path / "usage.duckdb"), read_only=True) as connection:
+        assert connection.execute("select distinct service_name from usage").fetchall() == [("mine",)]
+
+
 def test_uninstall(tmp_path):
     """After uninstall() nothing more is recorded, and what was is kept."""
     script = INSTALL_ALONE + "request(provider.get_tracer('app'), 0)\notel_usage.uninstall()\n" + END
