@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_usage.errors import StoreError
 from otel_usage.exporter import store
+from otel_usage.exporter.duckdb_errors import mapped_errors
 from otel_usage.exporter.finished import finished_segments, inspect
 from otel_usage.exporter.header import Header
 from otel_usage.exporter.loading import Loaded, load
@@ -71,7 +72,7 @@ def commit_turn(paths: StorePaths, token_key: bytes | None = None) -> CommitSumm
             return CommitSummary()
         with (
             contextlib.closing(store.open_for_commit(paths)) as connection,
-            store.mapped_errors(paths.database),
+            mapped_errors(paths.database),
         ):
             done, summary = _commit(connection, paths, segments, token_key)
         return replace(summary, segments=_remove(done))

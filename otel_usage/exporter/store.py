@@ -1,7 +1,7 @@
 """The store: opens the DuckDB file, makes and migrates it, says who holds it.
 
-The only module that imports duckdb, and only inside functions: a process that does not commit or read must not pay
-for it. duckdb's errors become ours here and nowhere else. What is committed, and how, is `commit`'s.
+duckdb is imported inside functions only: a process that neither commits nor reads must not pay for it. What its errors
+mean is `duckdb_errors`'s, what is committed, and how, is `commit`'s.
 
 Never open the database file with anything but DuckDB while DuckDB has it open in this process: closing it would
 drop DuckDB's lock (POSIX locks belong to the process).
@@ -26,6 +26,7 @@ from otel_usage.errors import (
     StoreLockedError,
     StoreMissingError,
 )
+from otel_usage.exporter.duckdb_errors import mapped_errors, ours
 from otel_usage.exporter.paths import StorePaths, make_private_folder
 from otel_usage.exporter.statements import Migration, migrations
 
@@ -117,21 +118,6 @@ def open_for_commit(paths: StorePaths) -> "DuckDBPyConnection":
     return connection
 
 
-@contextlib.contextmanager
-def mapped_errors(database: Path) -> Iterator[None]:
-    """Turn duckdb's errors into ours.
-
-    Raises:
-        StoreError: Instead of any `duckdb.Error`.
-    """
-    import duckdb
-
-    try:
-        yield
-    except duckdb.Error as error:
-        raise _ours(error, database) from error
-
-
 def load_lines(connection: "DuckDBPyConnection", sql: str, files: list[Path]) -> None:
     """Run the statement that reads journal files, given as `$files`.
 
@@ -146,7 +132,7 @@ def load_lines(connection: "DuckDBPyConnection", sql: str, files: list[Path]) ->
     except (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError) as error:
         raise RefusedLinesError(str(error).partition("\n")[0]) from error
     except duckdb.Error as error:
-        raise _ours(error, Path(str(files[0]))) from error
+        raise ours(error, Path(str(files[0]))) from error
 
 
 @contextlib.contextmanager
@@ -305,33 +291,3 @@ def _apply(connection: "DuckDBPyConnection", migration: Migration) -> None:
 def _without_patterns(path: Path) -> str:
     """The path as DuckDB takes it literally."""
     return re.sub(r"([*?\[])", r"[\1]", str(path))
-
-
-def _ours(error: Exception, database: Path) -> StoreError:
-    """The error of ours that says what duckdb's means. duckdb has one class for most, so its text decides."""
-    import duckdb
-
-    text = str(error).partition("\n")[0]
-    if "Could not set lock" in text:
-        return StoreLockedError(f"{database} is held by {_holder(text)}.", "Close it there, or wait.")
-    if "different configuration" in text or "already attached" in text:
-        return StoreLockedError(f"{database} is held by this process.", "Close it there, or wait.")
-    if "does not exist" in text and isinstance(error, duckdb.IOException):
-        return StoreMissingError(f"There is no store {database}.", "Name the store of an application.")
-    if "database file with version number" in text:
-        return SchemaVersionError(f"{database} was written by a newer DuckDB: {text}", "pip install --upgrade duckdb")
-    damaged = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
-    if isinstance(error, damaged) or "not a valid DuckDB" in text or "WAL" in text or "Corrupt" in text:
-        return StoreCorruptError(f"{database} is not a store of otel-usage, or damaged: {text}", "Move it away.")
-    return StoreError(f"{database} cannot be used: {text}", "")
-
-
-def _holder(text: str) -> str:
-    """Who holds a lock, from DuckDB's message."""
-    found = re.search(r"PID (\d+)", text)
-    if found is None:
-        return "another process"
-    with contextlib.suppress(OSError):
-        name = Path(f"/proc/{found[1]}/comm").read_text(encoding="utf-8", errors="replace").strip()
-        return f"{name} (PID {found[1]})"
-    return f"process {found[1]}"
