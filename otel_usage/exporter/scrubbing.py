@@ -4,6 +4,7 @@ Looked for in the encoded line, where everything is; where one is found the reco
 credentials is `enrichment`'s to say.
 """
 
+import re
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -16,6 +17,8 @@ from otel_usage.exporter.record import UsageRecord
 _MIN_LENGTH: Final = 8
 
 
+# Percent-encoding (RFC 3986, 2.3) and JSON leave these as they are; most tokens have no others.
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 # A trace id is a number in hexadecimal; it must stay what it is.
 _TEXTS: Final = tuple(name for name in UsageRecord.__struct_fields__ if name != "trace_id")
 
@@ -40,14 +43,14 @@ def scrub(record: UsageRecord, secrets: tuple[str, ...]) -> None:
 def _spellings(secret: str) -> tuple[str, ...]:
     if len(secret) < _MIN_LENGTH:
         return ()
-    if secret.isalnum() and secret.isascii():
+    if _UNRESERVED.fullmatch(secret):
         return (secret,)
     plus = quote_plus(secret, errors="replace")
     return (secret, quote(secret, errors="replace"), quote(secret, safe="", errors="replace"), plus)
 
 
 def _as_in_json(text: str) -> bytes:
-    if text.isalnum() and text.isascii():
+    if _UNRESERVED.fullmatch(text):
         return text.encode("ascii")
     # What UTF-8 cannot encode is replaced in a line, so it cannot be found there.
     return msgspec.json.encode(text.encode("utf-8", "replace").decode("utf-8"))[1:-1]
