@@ -82,6 +82,8 @@ def _flat(text: str) -> str:
 
 def _close_standard_output() -> None:
     """Keep the interpreter's own last flush from failing once more, where it cannot be caught."""
+    if sys.stdout is None:  # it was closed before we began
+        return
     try:
         sys.stdout.flush()
     except OSError:

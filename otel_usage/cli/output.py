@@ -14,9 +14,11 @@ from uuid import uuid4
 
 from otel_usage.cli.exits import OutputClosedError
 from otel_usage.errors import InvalidFilterError, ReportError
+from otel_usage.exporter.paths import StorePaths
 from otel_usage.reports import formats
 from otel_usage.reports.table import Table
 from otel_usage.reports.values import visible
+from otel_usage.settings import Settings
 
 _FOR_READING: Final = ("table", "markdown")
 _PATIENCE_SECONDS: Final = 1.0
@@ -27,15 +29,20 @@ def announce(text: str) -> None:
     sys.stderr.write(visible(text) + "\n")
 
 
-def check(format_name: str, file: Path | None, database: Path) -> None:
+def check(format_name: str, file: Path | None, chosen: Settings) -> None:
     """Refuse a bad format or file before any work is done for it.
 
     Raises:
-        InvalidFilterError: There is no such format, or the file is the store itself.
+        InvalidFilterError: There is no such format, or the file is the store or one that belongs to it.
     """
     formats.check(format_name)
-    if file is not None and file.exists() and database.exists() and file.samefile(database):
-        raise InvalidFilterError(f"--output {file} is the store.", "Name another file.")
+    if file is None:
+        return
+    paths = StorePaths.of(chosen.database)
+    target = Path(os.path.realpath(file))
+    ours = {os.path.realpath(path) for path in (*paths.files, chosen.token_key_file)}
+    if str(target) in ours or Path(os.path.realpath(paths.journal)) in (target, *target.parents):
+        raise InvalidFilterError(f"--output {file} belongs to the store.", "Name another file.")
 
 
 def write(table: Table, format_name: str, file: Path | None) -> None:
@@ -65,6 +72,8 @@ def _standard_output() -> Iterator[TextIO]:
     Raises:
         OutputClosedError: Nobody reads it any more.
     """
+    if sys.stdout is None:
+        raise OutputClosedError
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     try:
@@ -93,12 +102,13 @@ def _write_file(table: Table, format_name: str, file: Path) -> None:
 @contextmanager
 def _replacing(file: Path) -> Iterator[TextIO]:
     """Open a file that takes the place of `file` when it is complete; a device or pipe is written as it is."""
-    target = Path(os.path.realpath(file))
-    mode = target.stat().st_mode if target.exists() else None
+    # Before links are followed: what /dev/stdout leads to may have no path.
+    mode = file.stat().st_mode if file.exists() else None
     if mode is not None and not stat.S_ISREG(mode):
-        with target.open("w", encoding="utf-8", newline="\n") as stream:
+        with file.open("w", encoding="utf-8", newline="\n") as stream:
             yield stream
         return
+    target = Path(os.path.realpath(file))
     temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         with temporary.open("x", encoding="utf-8", newline="\n") as stream:

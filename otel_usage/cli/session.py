@@ -21,10 +21,11 @@ Ask = Callable[["DuckDBPyConnection", "Pending"], Table]
 
 def print_answer(chosen: Settings, ask: Ask, format_name: str, file: Path | None) -> None:
     """Ask the store and print what it answers; commits nothing where a living process does."""
-    output.check(format_name, file, chosen.database)
+    output.check(format_name, file, chosen)
     with output.working("Reading"), store_errors(chosen.database):
-        pending = reading.prepare_to_read(chosen, announce=output.announce)
+        reading.prepare_to_read(chosen, announce=output.announce)
         with store.connect_read_only(chosen.database, on_wait=output.announce) as connection:
+            pending = reading.uncommitted(connection, chosen)
             table = ask(connection, pending)
     output.write(table, format_name, file)
     if pending.records:

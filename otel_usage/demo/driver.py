@@ -84,8 +84,9 @@ def _drive(claimed: Path, environ: Mapping[str, str], requests: int, working: Wo
 def _count(sent: Tally, chosen: settings.Settings, working: Working) -> Outcome:
     with working("Committing") as progress:
         reading.sync(chosen, timeout_seconds=SYNC_SECONDS, progress=progress)
-    pending = reading.prepare_to_read(chosen, announce=lambda _: None)
+    reading.prepare_to_read(chosen, announce=lambda _: None)
     with store.connect_read_only(chosen.database) as connection:
+        pending = reading.uncommitted(connection, chosen)
         table = query.run(connection, query.question("overview"), pending)
     overview = dict(zip(table.columns, table.rows[0], strict=True))
     return Outcome(sent=sent, stored=overview["requests"], lost=overview["lost"])

@@ -78,6 +78,7 @@ class Committer:
         self._ended = Gate()
         self._flush = Gate()
         self._is_stopping = False
+        self._was_locked = False
         self._flush_asked = False
 
     def start(self) -> None:
@@ -147,11 +148,16 @@ class Committer:
         try:
             drain(self._paths, token_key=self._token_key(), between_turns=self._between_turns)
         except StoreLockedError as error:
-            self._warner.warn("locked", "Usage records wait in the journal: %s", error)
+            # A report holds the store for a moment; a person holds it for longer.
+            if self._was_locked:
+                self._warner.warn("locked", "Usage records wait in the journal: %s", error)
+            self._was_locked = True
+            return
         except (StoreError, OSError) as error:
             self._warner.warn("commit", "Usage records wait in the journal: %s", error)
         except Exception as error:
             self._warner.warn("commit", "Usage records wait in the journal: %r", error)
+        self._was_locked = False
 
     def _between_turns(self) -> bool:
         """Let readers in, and keep this process's own records moving while a backlog is committed."""

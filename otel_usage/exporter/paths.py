@@ -42,6 +42,11 @@ class StorePaths:
         """The file DuckDB keeps beside the database while it writes."""
         return Path(f"{self.database}.wal")
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that belong to the store besides the journal's."""
+        return (self.database, self.write_ahead_log, self.lock)
+
     def segments(self) -> list[Path]:
         """Every segment file there is, in no order; empty where there is no journal."""
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from otel_usage.exporter.finished import Contents, inspect
 from otel_usage.exporter.losses import LOST
-from otel_usage.exporter.paths import StorePaths
+from otel_usage.exporter.paths import StorePaths, segment_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,19 @@ class Pending:
     lost: int = 0
 
 
-def pending(paths: StorePaths) -> Pending:
-    """Look at the journal of a store; an empty answer where there is none."""
+def pending(paths: StorePaths, committed: frozenset[str] = frozenset()) -> Pending:
+    """Look at the journal of a store; an empty answer where there is none.
+
+    Args:
+        paths: Of the store.
+        committed: Ids of segments that are committed, whether or not their files are gone yet.
+    """
     size = 0
     found: list[Contents] = []
     for path, contents in inspected(paths):
         with contextlib.suppress(OSError):
             size += path.stat().st_size
-        if contents.lines or _says_losses(contents):
+        if segment_id(path) not in committed and (contents.lines or _says_losses(contents)):
             found.append(contents)
     return Pending(
         records=sum(contents.lines for contents in found),

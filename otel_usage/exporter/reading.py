@@ -6,14 +6,18 @@ A reader never waits for living writers, except where there is no store yet. `sy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_usage.errors import StoreLockedError, StoreMissingError
 from otel_usage.exporter.committer import CommitSummary, drain
 from otel_usage.exporter.leadership import Leadership, leader_pid
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.pending import Pending, inspected, pending
+from otel_usage.exporter.store import connect_read_only
 from otel_usage.settings import Settings
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 _POLL_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 5.0
@@ -34,15 +38,12 @@ class SyncResult:
     seconds: float
 
 
-def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> Pending:
+def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> None:
     """Make the store as complete as it can be without waiting for living writers.
 
     Args:
         settings: Names the store.
         announce: Takes a line for the person who waits.
-
-    Returns:
-        What is not yet committed.
 
     Raises:
         StoreMissingError: There is neither a store nor a journal; nothing is made.
@@ -53,7 +54,15 @@ def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> P
     _commit_orphans(paths, settings.token_key, announce)
     if not paths.database.exists():
         _wait_for_store(paths, settings, announce)
-    return pending(paths)
+
+
+def uncommitted(connection: "DuckDBPyConnection", settings: Settings) -> Pending:
+    """What the journal holds and the store does not, seen while the store is open and so cannot change.
+
+    A segment that is committed may still be there for a moment; the store knows its id.
+    """
+    rows = connection.execute("SELECT segment_id FROM journal_segments").fetchall()
+    return pending(StorePaths.of(settings.database), committed=frozenset(name for (name,) in rows))
 
 
 def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int, int], None]) -> SyncResult:
@@ -87,8 +96,19 @@ def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int,
         progress(total - remaining, total)
         seconds = time.monotonic() - start
         if not there & waiting.keys() or seconds >= timeout_seconds:
+            _require_store(paths)
             return SyncResult(total, remaining, seconds)
         time.sleep(_POLL_SECONDS)
+
+
+def _require_store(paths: StorePaths) -> None:
+    """What was committed is in a store of ours.
+
+    Raises:
+        StoreError: The file under the store's name is none, or cannot be opened.
+    """
+    if paths.database.exists():
+        connect_read_only(paths.database).close()
 
 
 def _require_something(paths: StorePaths) -> None:

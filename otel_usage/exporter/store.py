@@ -253,7 +253,12 @@ def _tables(connection: "DuckDBPyConnection") -> set[str]:
 
 def _require_ours(connection: "DuckDBPyConnection", database: Path) -> None:
     with mapped_errors(database):
-        if not _tables(connection) >= _OUR_TABLES:
+        tables = _tables(connection)
+        if not tables:
+            raise StoreMissingError(
+                f"{database} is an empty DuckDB file.", "The first commit of an application makes a store of it."
+            )
+        if not tables >= _OUR_TABLES:
             raise StoreCorruptError(
                 f"{database} is not a store of otel-usage.", "Name another file in OTEL_USAGE_DATABASE."
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -185,7 +186,16 @@ def ask(connection: "DuckDBPyConnection", statement: str, zone: ZoneInfo) -> Tab
         if any(kind == _ZONED for _, kind in columns):
             cursor = connection.execute(_without_zones(statement, [kind for _, kind in columns]))
         rows = cursor.fetchall()
-    return Table(tuple(name for name, _ in columns), _plain(rows, zone))
+    return Table(_distinct([name for name, _ in columns]), _plain(rows, zone))
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that are told apart, "a" and "a_1", as DuckDB does in tables: a JSON object has each name once."""
+    distinct: dict[str, None] = {}
+    for name in names:
+        candidates = (f"{name}_{number}" if number else name for number in count())
+        distinct[next(candidate for candidate in candidates if candidate not in distinct)] = None
+    return tuple(distinct)
 
 
 def _secure(connection: "DuckDBPyConnection", zone: ZoneInfo) -> None:
@@ -200,7 +210,9 @@ def _single_query(connection: "DuckDBPyConnection", text: str) -> str:
     if len(statements) != 1:
         raise QueryError(f"One query is expected, not {len(statements)}.", hint)
     if statements[0].type.name not in ("SELECT", "EXPLAIN"):
-        raise QueryError(f"{statements[0].type.name} is not a query: the store is only read.", hint)
+        kind = statements[0].type.name
+        what = "This, which DuckDB runs as several statements," if kind == "MULTI" else kind
+        raise QueryError(f"{what} is not a query: the store is only read.", hint)
     return statements[0].query.strip().rstrip(";")
 
 

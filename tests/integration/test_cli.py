@@ -84,7 +84,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], code: int, says: str)
         (["report", "tokens", "--by", "day"], 2, "timeline"),
         (["report", "timeline", "--by", "minute"], 2, "hour or day or week or month"),
         (["report", "tokens", "--format", "jsn"], 2, "Did you mean json"),
-        (["report", "tokens", "--output", "usage.duckdb"], 2, "is the store"),
+        (["report", "tokens", "--output", "usage.duckdb"], 2, "belongs to the store"),
         (["report", "tokens", "--output", "no/folder/out.csv"], 1, "No such file or directory"),
         (["report", "tokens", "--output", "usage.duckdb/out.csv"], 1, "Not a directory"),
         (["report", "tokens", "--output", "."], 1, "cannot be written"),

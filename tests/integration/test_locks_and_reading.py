@@ -16,8 +16,8 @@ from otel_usage.errors import SchemaVersionError, StoreCorruptError, StoreLocked
 from otel_usage.exporter.commit import commit_turn
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.leadership import Leadership, leader_pid
-from otel_usage.exporter.pending import pending
-from otel_usage.exporter.reading import prepare_to_read, sync
+from otel_usage.exporter.pending import Pending, pending
+from otel_usage.exporter.reading import prepare_to_read, sync, uncommitted
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.exporter.store import connect_read_only
 from tests.unit.exporter.support import (
@@ -49,6 +49,14 @@ def held(path: Path, how: str = "write") -> Iterator["subprocess.Popen[str]"]:
         yield process
     finally:
         finish(process)
+
+
+def prepared(folder: Path) -> Pending:
+    """What is not committed after a reader has prepared."""
+    settings = settings_of(folder)
+    prepare_to_read(settings, announce=print)
+    with connect_read_only(settings.database) as connection:
+        return uncommitted(connection, settings)
 
 
 def committed(folder: Path, *numbers: int) -> None:
@@ -217,7 +225,7 @@ def test_reading_commits_what_nobody_else_will(tmp_path: Path) -> None:
     journal = Journal(paths_of(tmp_path), max_bytes=1 << 30)
     journal.append(line(2))
     journal.abandon()
-    assert prepare_to_read(settings_of(tmp_path), announce=print).records == 0
+    assert prepared(tmp_path).records == 0
     assert numbers(tmp_path) == [1, 2]
     assert leader_pid(paths_of(tmp_path)) is None
 
@@ -252,13 +260,13 @@ def test_reading_leaves_the_commit_to_a_living_leader(tmp_path: Path) -> None:
     with led(tmp_path) as process:
         assert leader_pid(paths_of(tmp_path)) == process.pid
         assert not Leadership(paths_of(tmp_path)).try_acquire()
-        left = prepare_to_read(settings_of(tmp_path), announce=print)
+        left = prepared(tmp_path)
         assert (left.records, left.segments, left.lost) == (2, 1, 0)
         assert left.oldest is not None
         result = sync(settings_of(tmp_path), timeout_seconds=0.2, progress=lambda done, total: None)
         assert (result.records, result.remaining) == (2, 2)
     assert leader_pid(paths_of(tmp_path)) is None
-    assert prepare_to_read(settings_of(tmp_path), announce=print).records == 0
+    assert prepared(tmp_path).records == 0
 
 
 def test_the_leader_knows_itself(tmp_path: Path) -> None:
@@ -366,7 +374,7 @@ def test_a_hundred_reads_while_writers_commit(tmp_path: Path) -> None:
         assert count >= seen[-1]
         seen.append(count)
     written = sum(int(finish(writer)) for writer in writers)
-    assert prepare_to_read(settings_of(tmp_path), announce=print).records == 0
+    assert prepared(tmp_path).records == 0
     assert len(numbers(tmp_path)) == written + 1
     assert len(set(seen)) > 5
 
@@ -393,3 +401,30 @@ def test_reader_and_leader_in_one_process(tmp_path: Path) -> None:
     recorder.shutdown()
     prepare_to_read(settings_of(tmp_path), announce=print)
     assert numbers(tmp_path) == list(range(30))
+
+
+def test_committed_segments_that_are_still_there_count_once(tmp_path: Path) -> None:
+    """A segment whose file outlives its commit for a moment is not uncommitted."""
+    write(tmp_path, 1, 2)
+    (segment,) = paths_of(tmp_path).segments()
+    content = segment.read_bytes()
+    committed(tmp_path, 3)
+    segment.write_bytes(content)
+    assert pending(paths_of(tmp_path)).records == 2
+    settings = settings_of(tmp_path)
+    with connect_read_only(settings.database) as connection:
+        assert uncommitted(connection, settings).records == 0
+
+
+def test_sync_of_what_is_no_store(tmp_path: Path) -> None:
+    """`sync` does not answer for a file that no record can be in."""
+    settings_of(tmp_path).database.write_bytes(b"not a database, but of some length")
+    with pytest.raises(StoreCorruptError):
+        sync(settings_of(tmp_path), timeout_seconds=1, progress=lambda done, total: None)
+
+
+def test_an_empty_database_is_no_store_yet(tmp_path: Path) -> None:
+    """A file that a shell made before the first commit is told apart from somebody else's."""
+    duckdb.connect(str(settings_of(tmp_path).database)).close()
+    with pytest.raises(StoreMissingError, match="empty"):
+        connect_read_only(settings_of(tmp_path).database)

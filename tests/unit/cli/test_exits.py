@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from otel_usage import errors
-from otel_usage.cli import exits
+from otel_usage.cli import exits, output
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,10 @@ def test_who_ends_it_on_purpose_is_not_told(error: BaseException, capsys: pytest
 def test_the_result_of_a_command_is_its_code(result: int | None, code: int) -> None:
     """None, what most commands return, is 0."""
     assert exits.guarded(lambda: result, lambda: False) == code
+
+
+def test_closed_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Started with its standard output closed, a command ends as if its reader had gone."""
+    monkeypatch.setattr("sys.stdout", None)
+    assert exits.guarded(lambda: output.write_lines(["a"]), lambda: False) == 141
+    assert capsys.readouterr().err == ""

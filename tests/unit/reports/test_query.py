@@ -302,3 +302,8 @@ def test_the_end_of_last_is_now() -> None:
     """`now` can be given, so that a period can be computed again."""
     asked = query.question("overview", last="1h", now=datetime.fromisoformat("2026-03-28T23:00:00+00:00"))
     assert asked.period.since == datetime.fromisoformat("2026-03-28T22:00:00+00:00")
+
+
+def test_sql_tells_columns_of_one_name_apart(sql: Callable[[str], list[dict[str, Any]]]) -> None:
+    """An object has each name once, so no column is silently dropped."""
+    assert sql("SELECT 1 AS a, 2 AS a, 3 AS a_1") == [{"a": 1, "a_1": 2, "a_1_1": 3}]
