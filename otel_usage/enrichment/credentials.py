@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from otel_usage.enrichment.facts import CREDENTIAL_HEADERS, RequestFacts
 from otel_usage.enrichment.privacy import REDACTED
+from otel_usage.enrichment.text import as_sent
 
 # The white space of RE2, as in the Collector's expressions.
 _SPACE: Final = r"[\t\n\f\r ]"
@@ -56,7 +57,7 @@ class Credential:
 
 
 def find_credential(facts: RequestFacts) -> Credential | None:
-    """The first credential of: Authorization, the key headers, the query, the framework's session cookie.
+    """The first of: Authorization, the key headers, the query, a place of the application's own, the session cookie.
 
     Basic with a password is a user and no token (`basic_user`): the session cookie beside it is not looked at.
     """
@@ -64,7 +65,7 @@ def find_credential(facts: RequestFacts) -> Credential | None:
     authorization = headers.get("authorization")
     credential = _of_authorization(authorization) if authorization else None
     if credential is None:
-        credential = _of_key_header(facts) or _of_query(facts.query)
+        credential = _of_key_header(facts) or _of_query(facts.query) or _of_framework(facts)
     if credential is None and facts.session_cookie_names and basic_user(facts) is None:
         credential = _of_cookie(headers.get("cookie"), facts.session_cookie_names)
     return None if credential is not None and credential.text.lower() in _MISTAKES else credential
@@ -83,7 +84,7 @@ def _of_authorization(value: str) -> Credential | None:
     found = _SCHEME_AND_TOKEN.match(value)
     if found:
         text = found[2]
-        return None if text.lower() == "token=" else Credential(_as_sent(text), _SCHEMES[found[1].lower()])
+        return None if text.lower() == "token=" else Credential(as_sent(text), _SCHEMES[found[1].lower()])
     user, _, password = _basic(value).partition(":")
     if user:
         return None if password else Credential(user, "basic")
@@ -98,7 +99,7 @@ def _bare_token(value: str) -> Credential | None:
     word = found[1].lower()
     if word in _NO_TOKENS or word.startswith(_NO_TOKEN_BEGINNINGS):
         return None
-    return Credential(_as_sent(found[1]), "token")
+    return Credential(as_sent(found[1]), "token")
 
 
 def _of_key_header(facts: RequestFacts) -> Credential | None:
@@ -106,7 +107,7 @@ def _of_key_header(facts: RequestFacts) -> Credential | None:
     for name in _KEY_HEADERS:
         value = headers.get(name)
         if value and (text := value.strip()):
-            return Credential(_as_sent(text), "api_key")
+            return Credential(as_sent(text), "api_key")
     return None
 
 
@@ -120,12 +121,16 @@ def _of_query(query: str) -> Credential | None:
     return Credential(text, "bearer" if found[1].lower() == "access_token" else "api_key")
 
 
+def _of_framework(facts: RequestFacts) -> Credential | None:
+    return Credential(facts.credential.text, "api_key") if facts.credential is not None else None
+
+
 def _of_cookie(header: str | None, names: tuple[str, ...]) -> Credential | None:
     found = _cookie_pattern(names).search(header) if header else None
     if found is None:
         return None
     signed = _SIGNED.fullmatch(found[1])
-    return Credential(_as_sent(signed[1] if signed else found[1]), "session")
+    return Credential(as_sent(signed[1] if signed else found[1]), "session")
 
 
 @lru_cache(maxsize=64)
@@ -143,17 +148,4 @@ def _basic(value: str) -> str:
         decoded = binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4))
     except binascii.Error:
         return ""
-    return _as_sent(decoded.decode("latin-1"))
-
-
-def _as_sent(text: str) -> str:
-    """A header's text as its sender meant it: servers decode UTF-8 as Latin-1 (PEP 3333).
-
-    What is no UTF-8 on the wire stays as it is. ASCII, which nearly every credential is, is never changed.
-    """
-    if text.isascii():
-        return text
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
+    return as_sent(decoded.decode("latin-1"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from otel_usage import attributes as key
 from otel_usage.enrichment import identity, resources
 from otel_usage.enrichment.facts import ApplicationWord, RequestFacts
-from otel_usage.enrichment.identity import Token, User
+from otel_usage.enrichment.identity import Credential, Token, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,16 @@ def describe(facts: RequestFacts, token_key: bytes | None, word: ApplicationWord
     _add_access(found, facts)
     if word is not None:
         _add_word(found, word)
-    in_path = resources.path_secrets(facts)
-    return Description(
-        {name: value for name, value in found.items() if value is not None},
-        in_path if credential is None else (credential.text, *in_path),
-    )
+    return Description({name: value for name, value in found.items() if value is not None}, _secrets(facts, credential))
+
+
+def _secrets(facts: RequestFacts, credential: Credential | None) -> tuple[str, ...]:
+    found = resources.path_secrets(facts)
+    if credential is not None:
+        found = (credential.text, *found)
+    if facts.credential is not None:
+        found = (facts.credential.text, *found)
+    return found
 
 
 def _add_token(found: dict[str, str | None], token: Token | None) -> None:

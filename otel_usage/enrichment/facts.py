@@ -21,6 +21,19 @@ class FrameworkUser:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameworkCredential:
+    """A raw credential that stood in a place of the application's own choice, as the framework found it.
+
+    Attributes:
+        text: The credential; never kept.
+        parameter: The query parameter it stood in, or None if it was none.
+    """
+
+    text: str = field(repr=False)
+    parameter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFacts:
     """One request.
 
@@ -36,6 +49,7 @@ class RequestFacts:
         content_disposition: The answer's header, or None.
         content_range: The answer's header, or None.
         user: The framework's user, or None.
+        credential: What the framework found where only the application looks for it, or None.
         remote_user: REMOTE_USER of WSGI, or None.
         websocket: Whether this is a WebSocket connection.
         plain: No framework took part: a route is derived from the path.
@@ -52,6 +66,7 @@ class RequestFacts:
     content_disposition: str | None = None
     content_range: str | None = None
     user: FrameworkUser | None = None
+    credential: FrameworkCredential | None = None
     remote_user: str | None = None
     websocket: bool = False
     plain: bool = False

@@ -96,6 +96,17 @@ def redact_query(query: str) -> str:
     return _QUERY_SEGMENT.sub(_redact_segment, query)
 
 
+def redact_parameter(query: str, name: str) -> str:
+    """The query string with `REDACTED` for the value of this parameter, whatever it is called."""
+
+    def redact(found: re.Match[str]) -> str:
+        segment = found[0]
+        key, _, _ = segment.partition("=")
+        return f"{key}={REDACTED}" if unquote_plus(key) == name else segment
+
+    return _QUERY_SEGMENT.sub(redact, query)
+
+
 def redact_url(text: str) -> str:
     """Any text with the credentials of the URLs in it redacted: parameters of query and fragment, and userinfo."""
     if "@" in text:

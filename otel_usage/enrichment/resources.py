@@ -3,13 +3,22 @@
 Pure. What a route says is worked out once in `shapes`; this fills in the values of one request.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from otel_usage.enrichment.actions import action_of
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.routes import derive, value_in
-from otel_usage.enrichment.shapes import MAX_ROUTE_LENGTH, Parameter, Shape, shape_of_path, shape_of_template
+from otel_usage.enrichment.shapes import (
+    MAX_ROUTE_LENGTH,
+    Parameter,
+    Shape,
+    shape_of_path,
+    shape_of_template,
+    shapes_with_secrets,
+)
 from otel_usage.enrichment.text import bounded
 
 MAX_ID_LENGTH: Final = 512
@@ -56,14 +65,41 @@ def classify(facts: RequestFacts) -> Access:
 
 
 def path_secrets(facts: RequestFacts) -> tuple[str, ...]:
-    """The credentials in a request's path: values of parameters that are named so, as in "/reset/{token}"."""
-    if facts.route is None:
-        return ()
-    shape = shape_of_template(facts.route[:MAX_ROUTE_LENGTH])
-    if not shape.secrets:
-        return ()
-    values = [_value(facts, shape, name, index) for name, index in shape.secrets]
-    return tuple(value for value in values if value)
+    """The credentials in a request's path: values of parameters that are named so, as in "/reset/{token}".
+
+    A request that met no route (a slash too many, another method) is held against every such template that is known,
+    and so is the page it came from.
+    """
+    found: list[str | None] = []
+    if facts.route is not None:
+        shape = shape_of_template(facts.route[:MAX_ROUTE_LENGTH])
+        found = [_value(facts, shape, name, index) for name, index in shape.secrets]
+    known = shapes_with_secrets()
+    if known and facts.route is None:
+        found += _secrets_in(facts.path, known)
+    if known and "referer" in facts.headers:
+        found += _secrets_in(_path_of(facts.headers["referer"]), known)
+    return tuple(value for value in found if value)
+
+
+def know_templates(routes: Iterable[str]) -> None:
+    """Learn an application's templates before any of them is met."""
+    for route in routes:
+        shape_of_template(route[:MAX_ROUTE_LENGTH])
+
+
+def _secrets_in(path: str, shapes: Iterable[Shape]) -> Iterator[str | None]:
+    for shape in shapes:
+        for _, index in shape.secrets:
+            yield value_in(path, shape.segments, index)
+
+
+def _path_of(url: str) -> str:
+    """The path of a URL as it is sent, and so as it is kept: not decoded."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
 
 
 def _access(facts: RequestFacts, shape: Shape, route: str | None) -> Access:

@@ -1,4 +1,4 @@
-"""Small rules about text that several enrichment modules share: bounds and English plurals.
+"""Small rules about text that several enrichment modules share: bounds, header encodings and English plurals.
 
 What a text means (a credential, a route, a name) is known elsewhere.
 """
@@ -35,6 +35,19 @@ def bounded(text: str, limit: int) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def as_sent(text: str) -> str:
+    """A header's text as its sender meant it: servers decode UTF-8 as Latin-1 (PEP 3333).
+
+    What is no UTF-8 on the wire stays as it is. ASCII, which nearly every credential is, is never changed.
+    """
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 @lru_cache(maxsize=2048)

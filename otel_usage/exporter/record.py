@@ -13,6 +13,7 @@ import msgspec
 from otel_usage import attributes as key
 from otel_usage.enrichment import privacy
 from otel_usage.enrichment.span_attributes import first, path_and_query, text
+from otel_usage.enrichment.text import as_sent
 
 MAX_VALUE_BYTES: Final = 8 * 1024
 MAX_LINE_BYTES: Final = 256 * 1024
@@ -187,7 +188,7 @@ def from_span(
         return None
     path, query = path_and_query(attributes)
     address = text(first(attributes, key.CLIENT_ADDRESS_KEYS))
-    referrer = text(attributes.get(key.REFERER))
+    referrer = _as_sent(text(attributes.get(key.REFERER)))
     return UsageRecord(
         start_time=_clamp(span.start_time_ns // 1000, _MIN_MICROSECONDS, _MAX_MICROSECONDS, count),
         duration_ns=_clamp(span.end_time_ns - span.start_time_ns, 0, _INT64_MAX, count),
@@ -212,7 +213,7 @@ def from_span(
         response_bytes=_size(first(attributes, key.RESPONSE_BYTES_KEYS), count),
         client_address=privacy.truncate_address(address, privacy_level) if address else None,
         country=text(attributes.get(key.COUNTRY)) if privacy_level < 2 else None,
-        user_agent=text(first(attributes, key.USER_AGENT_KEYS)),
+        user_agent=_as_sent(text(first(attributes, key.USER_AGENT_KEYS))),
         referrer=privacy.redact_url(referrer) if referrer else None,
         token_id=text(attributes.get(key.TOKEN_ID)),
         token_name=text(attributes.get(key.TOKEN_NAME)),
@@ -232,6 +233,10 @@ def from_span(
         sampled=_boolean(attributes.get(key.SAMPLED)),
         attributes=_left_over(attributes, privacy_level),
     )
+
+
+def _as_sent(header: str | None) -> str | None:
+    return as_sent(header) if header is not None else None
 
 
 def _boolean(value: Any) -> bool | None:

@@ -4,8 +4,14 @@ Callable anywhere: in a view, a dependency, a thread that copied the context. Ou
 is instrumented, each call does nothing.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from otel_usage.enrichment.facts import ApplicationWord
 from otel_usage.instrumentation.state import current
+
+_logger = logging.getLogger("otel_usage")
 
 
 def identify(*, user_id: object = None, user_name: object = None, token_name: object = None) -> None:
@@ -16,15 +22,13 @@ def identify(*, user_id: object = None, user_name: object = None, token_name: ob
         user_name: Name of the user.
         token_name: The application's own name for the token ("nightly export"); never the token.
     """
-    word = _word()
-    if word is None:
-        return
-    if user_id is not None:
-        word.user_id = str(user_id)
-    if user_name is not None:
-        word.user_name = str(user_name)
-    if token_name is not None:
-        word.token_name = str(token_name)
+    with _listening() as word:
+        said = _text(user_id), _text(user_name), _text(token_name)
+        if word is not None:
+            word.user_id, word.user_name, word.token_name = (
+                new if new is not None else old
+                for new, old in zip(said, (word.user_id, word.user_name, word.token_name), strict=True)
+            )
 
 
 def record_access(
@@ -44,20 +48,28 @@ def record_access(
         parent: Type and id of what contains it: ("organization", "7").
         action: What is done to it, where the derived action is not right.
     """
-    word = _word()
-    if word is None or word.resource is not None:
-        return
-    word.resource = (str(type), str(id))
-    word.resource_name = None if name is None else str(name)
-    word.parent = None if parent is None else (str(parent[0]), str(parent[1]))
-    word.action = action
+    with _listening() as word:
+        said = (str(type), str(id)), _text(name), None if parent is None else (str(parent[0]), str(parent[1]))
+        if word is not None and word.resource is None:
+            word.resource, word.resource_name, word.parent = said
+            word.action = _text(action)
 
 
-def _word() -> ApplicationWord | None:
-    state = current()
-    if state is None:
-        return None
-    if state.word is None:
-        state.word = ApplicationWord()
-    state.revision += 1
-    return state.word
+@contextmanager
+def _listening() -> Iterator[ApplicationWord | None]:
+    """The word of the current request, None outside one; what cannot be said is logged, never raised."""
+    try:
+        state = current()
+        if state is None:
+            yield None
+            return
+        if state.word is None:
+            state.word = ApplicationWord()
+        state.revision += 1
+        yield state.word
+    except Exception:
+        _logger.warning("What the application said of a request cannot be kept.", exc_info=True)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

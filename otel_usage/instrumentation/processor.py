@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind
 from otel_usage import attributes as key
 from otel_usage.enrichment.describe import describe
 from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.enrichment.privacy import redact_parameter
 from otel_usage.instrumentation.state import RequestState, activate, current
 
 _logger = logging.getLogger("otel_usage")
@@ -203,6 +204,12 @@ def _let_the_application_win(found: dict[str, Any], said: Mapping[str, Any], our
             found[name] = said[name]
 
 
+def _query(facts: RequestFacts) -> str:
+    if facts.credential is None or facts.credential.parameter is None:
+        return facts.query
+    return redact_parameter(facts.query, facts.credential.parameter)
+
+
 def _sizes(state: RequestState) -> dict[str, int]:
     # Whatever an application sends in such an answer, the server keeps back (RFC 9110, 6.4.1).
     bodyless = state.status in (204, 304) or (state.facts is not None and state.facts.method == "HEAD")
@@ -219,7 +226,7 @@ def _overlay(state: RequestState) -> dict[str, Any]:
     if facts is not None and facts.method:
         overlay[key.METHOD_KEYS[0]] = facts.method
         overlay[key.PATH_KEY] = facts.path
-        overlay[key.QUERY_KEY] = facts.query
+        overlay[key.QUERY_KEY] = _query(facts)
         overlay[key.REFERER] = facts.headers.get("referer")
         if facts.route is not None:
             overlay[key.HTTP_ROUTE] = facts.route

@@ -3,12 +3,13 @@
 Filled by the protocol and framework files, read once by the processor. No rules and no I/O here.
 """
 
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otel_usage.enrichment.facts import ApplicationWord, FrameworkUser, RequestFacts
+from otel_usage.enrichment.facts import ApplicationWord, FrameworkCredential, FrameworkUser, RequestFacts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
@@ -37,7 +38,8 @@ class RequestState:
         status: HTTP status of the answer once it has begun.
         request_bytes, response_bytes: Bytes of the bodies that have passed; meaningless unless `counted`.
         expected_bytes: The answer's Content-Length, or None.
-        user: Who a framework said it was before the answer, while it could be seen.
+        user, credential: Who a framework said it was, and the credential it found in a place of the application's own,
+            while they could be seen.
         error_type: Qualified name of the exception that ended the request, or CLIENT_DISCONNECTED.
         end_time_ns: When the answer was complete, if that was before its span ended.
         word, revision: What the application said, and how often it spoke.
@@ -49,6 +51,7 @@ class RequestState:
         "content_disposition",
         "content_range",
         "counted",
+        "credential",
         "described",
         "end_time_ns",
         "ended",
@@ -83,6 +86,7 @@ class RequestState:
         self.secrets: tuple[str, ...] = ()
         self.described: tuple[object, ...] | None = None
         self.user: FrameworkUser | None = None
+        self.credential: FrameworkCredential | None = None
         self.word: ApplicationWord | None = None
         self.revision = 0
         self.status: int | None = None
@@ -109,6 +113,10 @@ class RequestState:
         """
         if self.kept or self.keeper is None:
             return
+        if self.error_type is None and self.status is not None and self.status >= 500:
+            # Middlewares answer for the exception that they are handling, and let it go on afterwards.
+            error = sys.exc_info()[1]
+            self.error_type = None if error is None else qualified_name(error)
         if not self.ended:
             self.end_time_ns = time_ns()
             self.keeper.describe(self)

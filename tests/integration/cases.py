@@ -18,7 +18,9 @@ TOKEN = "tok-0123456789abcdefghij"
 API_KEY = "key-9876543210zyxwvutsrq"
 QUERY_KEY = "qry-5555555555aaaaaaaaaa"
 PASSWORD = "correct-horse-battery"
-CREDENTIALS = (TOKEN, API_KEY, QUERY_KEY, PASSWORD)
+OWN_KEY = "own-1212121212bbbbbbbbbb"
+RESET = "reset-abcdefgh12345678"
+CREDENTIALS = (TOKEN, API_KEY, QUERY_KEY, PASSWORD, OWN_KEY, RESET)
 
 
 def jwt(**claims: Any) -> str:
@@ -186,6 +188,14 @@ def sign_in(site: Site, *more_cookies: str) -> None:
     cookie = answer.headers["set-cookie"].partition(";")[0]
     for each in (cookie, *more_cookies, cookie)[:2]:
         site.ask("GET", "/datasets", {"User-Agent": "with-session", "Cookie": each})
+
+
+def reset(site: Site) -> None:
+    """Follow a link with a credential in its path: as it is, without its slash, and away from its page."""
+    page = f"http://127.0.0.1:{site.port}/reset/{RESET}/"
+    site.ask("GET", f"/reset/{RESET}/", {"User-Agent": "reset"})
+    site.ask("GET", f"/reset/{RESET}", {"User-Agent": "reset-redirected"})
+    site.ask("GET", "/datasets", {"User-Agent": "reset-left", "Referer": page})
 
 
 def feed(site: Site) -> None:

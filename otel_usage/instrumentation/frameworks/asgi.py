@@ -2,8 +2,10 @@
 
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.enrichment.resources import know_templates
 from otel_usage.instrumentation import asgi_exchange, headers
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState
@@ -27,8 +29,9 @@ def _serve(original: Any) -> Any:
 def read_facts(state: RequestState) -> RequestFacts:
     """The facts that an ASGI scope states, with what routers and authentication leave in it."""
     scope = state.native
+    _know(scope.get("app"))
     path_params = scope.get("path_params")
-    route = getattr(scope.get("route"), "path", None) or _span_route(state)
+    route = _route(scope, _span_route(state))
     return RequestFacts(
         method=scope.get("method", "GET").upper(),
         path=scope.get("path", ""),
@@ -41,9 +44,31 @@ def read_facts(state: RequestState) -> RequestFacts:
         content_disposition=state.content_disposition,
         content_range=state.content_range,
         user=state.user or framework_user(scope.get("user")),
+        credential=state.credential,
         websocket=scope["type"] == "websocket",
         plain=path_params is None and route is None and "router" not in scope,
     )
+
+
+# Applications whose routes are known.
+_known: "WeakSet[Any]" = WeakSet()
+
+
+def _know(app: Any) -> None:
+    """Learn the templates of a Starlette application, which has `routes`."""
+    if app is None or app in _known or not hasattr(app, "routes"):
+        return
+    _known.add(app)
+    know_templates(path for route in app.routes if isinstance(path := getattr(route, "path", None), str))
+
+
+def _route(scope: Any, span_route: str | None) -> str | None:
+    """The whole template. A router knows the part below its mount, the instrumentation only that of the mount."""
+    route = getattr(scope.get("route"), "path", None)
+    if route is None or span_route is None or route.startswith(span_route):
+        return route or span_route
+    mounted = scope.get("root_path", "")[len(scope.get("app_root_path", "")) :]
+    return f"{span_route.rstrip('/')}{route}" if mounted.count("/") == span_route.rstrip("/").count("/") else route
 
 
 def _span_route(state: RequestState) -> str | None:

@@ -1,12 +1,15 @@
 """Django and Django REST framework, under WSGI and ASGI."""
 
+import sys
+from time import time_ns
 from types import ModuleType
 from typing import Any
 
 from otel_usage.enrichment.facts import FrameworkUser, RequestFacts
 from otel_usage.instrumentation import asgi_exchange, headers, wsgi_exchange
+from otel_usage.instrumentation.django_gaps import know_routes, span_of_refused
 from otel_usage.instrumentation.patches import Patches
-from otel_usage.instrumentation.state import RequestState, bind
+from otel_usage.instrumentation.state import RequestState, bind, current, qualified_name
 from otel_usage.instrumentation.users import framework_user
 
 MODULE = "django.core.handlers.base"
@@ -16,6 +19,10 @@ MODULE_ASGI = "django.core.handlers.asgi"
 
 def patch(patches: Patches, module: ModuleType) -> None:
     """Learn of each HttpRequest as soon as Django has made it."""
+    from django.core.signals import got_request_exception
+
+    got_request_exception.connect(_note_exception)
+    patches.at_undo(lambda: got_request_exception.disconnect(_note_exception))
     patches.replace(module.BaseHandler, "get_response", _bind)
     patches.replace(module.BaseHandler, "get_response_async", _bind_async)
 
@@ -30,10 +37,20 @@ def patch_asgi(patches: Patches, module: ModuleType) -> None:
     patches.replace(module.ASGIHandler, "__call__", _serve_async)
 
 
+def _note_exception(**_: Any) -> None:
+    """Django answers 500 for an exception that it is handling, and lets it go no further."""
+    state, error = current(), sys.exc_info()[1]
+    if state is not None and error is not None:
+        state.error_type = qualified_name(error)
+
+
 def _bind(original: Any) -> Any:
     def get_response(self: Any, request: Any) -> Any:
         bind(read_facts, request)
-        return original(self, request)
+        started = time_ns()
+        response = original(self, request)
+        span_of_refused(request, response, started)
+        return response
 
     return get_response
 
@@ -41,7 +58,10 @@ def _bind(original: Any) -> Any:
 def _bind_async(original: Any) -> Any:
     async def get_response_async(self: Any, request: Any) -> Any:
         bind(read_facts, request)
-        return await original(self, request)
+        started = time_ns()
+        response = await original(self, request)
+        span_of_refused(request, response, started)
+        return response
 
     return get_response_async
 
@@ -69,6 +89,7 @@ def read_facts(state: RequestState) -> RequestFacts:
     """The facts that an HttpRequest states once it is answered."""
     from django.conf import settings
 
+    know_routes()
     request = state.native
     match = request.resolver_match
     return RequestFacts(

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from otel_usage.enrichment.facts import FrameworkUser
+from otel_usage.enrichment.facts import FrameworkCredential, FrameworkUser
 from otel_usage.instrumentation.patches import Patches
-from otel_usage.instrumentation.state import current
+from otel_usage.instrumentation.state import RequestState, current
 from otel_usage.instrumentation.users import framework_user
 
 _logger = logging.getLogger("otel_usage")
@@ -34,7 +34,10 @@ def patch(patches: Patches, module: ModuleType) -> None:
             try:
                 return await original(*args, **kwargs)
             finally:
-                state.user = _looked_up(cache, candidates, kwargs["dependant"])
+                try:
+                    _look(state, cache, candidates.of(kwargs["dependant"]))
+                except Exception:
+                    _logger.debug("The user of a FastAPI request cannot be told.", exc_info=True)
 
         return solve_dependencies
 
@@ -82,28 +85,29 @@ class _Candidates:
         return any(isinstance(sub.call, self._security_base) or self._is_secured(sub) for sub in dependant.dependencies)
 
 
-def _looked_up(cache: Mapping[Any, Any], candidates: _Candidates, dependant: Any) -> FrameworkUser | None:
-    try:
-        return _user(cache, candidates.of(dependant))
-    except Exception:
-        _logger.debug("The user of a FastAPI request cannot be told.", exc_info=True)
-        return None
-
-
-def _user(cache: Mapping[Any, Any], calls: _Calls) -> FrameworkUser | None:
-    """The first result that is somebody, unless every scheme found nothing: then nobody signed in.
-
-    Text is not taken, since it may be the credential itself.
-    """
+def _look(state: RequestState, cache: Mapping[Any, Any], calls: _Calls) -> None:
+    """Who made the request, and the credential of an API key scheme, which is called whatever the application likes."""
     results = {key[0]: value for key, value in cache.items()}
     schemes, candidates = calls
     if all(results.get(scheme) is None for scheme in schemes):
+        return
+    state.credential = next(filter(None, (_credential(scheme, results.get(scheme)) for scheme in schemes)), None)
+    state.user = _user(results, candidates)
+
+
+def _credential(scheme: Any, result: Any) -> FrameworkCredential | None:
+    model: Any = getattr(scheme, "model", None)
+    place = getattr(getattr(model, "in_", None), "value", None)
+    if place is None or not isinstance(result, str) or not result:
         return None
+    return FrameworkCredential(result, model.name if place == "query" else None)
+
+
+def _user(results: Mapping[Any, Any], candidates: list[Callable[..., Any]]) -> FrameworkUser | None:
+    """The first result that is somebody; text is not taken, since it may be the credential itself."""
     for call in candidates:
         result = results.get(call)
-        if isinstance(result, (str, bytes)):
-            continue
-        user = framework_user(result)
+        user = None if isinstance(result, (str, bytes)) else framework_user(result)
         if user is not None:
             return user
     return None

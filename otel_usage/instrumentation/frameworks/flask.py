@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.enrichment.resources import know_templates
 from otel_usage.instrumentation import headers, wsgi_exchange
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current
@@ -27,6 +29,10 @@ def patch(patches: Patches, module: ModuleType) -> None:
     patches.at_undo(lambda: request_finished.disconnect(look))
 
 
+# Applications whose routes are known.
+_known: "WeakSet[Any]" = WeakSet()
+
+
 def _serve(original: Any) -> Any:
     def __call__(self: Any, environ: Any, start_response: Any) -> Any:  # noqa: N807
         return wsgi_exchange.serve(original.__get__(self), environ, start_response, read_facts)
@@ -35,7 +41,10 @@ def _serve(original: Any) -> Any:
 
 
 def read_facts(state: RequestState) -> RequestFacts:
-    """The facts of the request whose context is here; outside it, those seen when it was finished."""
+    """The facts of the request whose context is here; outside it, those seen when it was finished.
+
+    The route begins with where the application is mounted (semantic conventions, `http.route`).
+    """
     from flask import current_app, has_request_context
 
     if not isinstance(state.native, _Seen) and has_request_context():
@@ -46,7 +55,7 @@ def read_facts(state: RequestState) -> RequestFacts:
         method=environ.get("REQUEST_METHOD", "GET").upper(),
         path=headers.path_of_environ(environ),
         query=environ.get("QUERY_STRING") or "",
-        route=seen.route,
+        route=None if seen.route is None else f"{environ.get('SCRIPT_NAME', '')}{seen.route}",
         path_params={name: str(value) for name, value in seen.view_args.items()},
         headers=headers.of_environ(environ),
         session_cookie_names=seen.session_cookies,
@@ -75,6 +84,9 @@ def _look(app: Any) -> None:
     state = current()
     if state is None:
         return
+    if app not in _known:
+        _known.add(app)
+        know_templates(rule.rule for rule in app.url_map.iter_rules())
     # A look through the proxy costs as much as all the rest.
     request = current_request._get_current_object()  # type: ignore[attr-defined]
     said = vars(g._get_current_object())

@@ -14,7 +14,7 @@ from otel_usage import identify, record_access
 HERE = Path(os.environ["SITE_DIRECTORY"])
 SECRET_KEY = "only for tests, signs nothing of value"
 DEBUG = False
-ALLOWED_HOSTS = ["*"]
+ALLOWED_HOSTS = ["127.0.0.1", "x"]
 ROOT_URLCONF = __name__
 USE_TZ = True
 LOGGING = {
@@ -112,6 +112,10 @@ def said(request):
     return HttpResponse("said")
 
 
+def reset(request, token: str):
+    return HttpResponse("new password?")
+
+
 @csrf_exempt
 def sign_in(request):
     from django.contrib.auth import login
@@ -131,6 +135,7 @@ urlpatterns = [
     path("boom", boom),
     path("said", said),
     path("login", sign_in),
+    path("reset/<str:token>/", reset),
 ]
 
 

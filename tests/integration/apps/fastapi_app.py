@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import Response, StreamingResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.middleware.sessions import SessionMiddleware
 
@@ -91,6 +91,32 @@ def said():
     record_access("report", "r-1", name="Yearly", parent=("project", "p-9"), action="render")
     record_access("report", "r-2")
     return Response("said")
+
+
+@app.get("/reset/{token}/")
+def reset(token: str):
+    return "new password?"
+
+
+@app.get("/keyed/{item_id}")
+def keyed(item_id: int, key: Annotated[str, Depends(APIKeyQuery(name="k"))]):
+    return item_id
+
+
+version_1 = FastAPI()
+
+
+@version_1.get("/datasets/{dataset_id}")
+def dataset_of_version_1(dataset_id: int):
+    return dataset_id
+
+
+@version_1.get("/crash")
+def crash():
+    raise KeyError("on purpose")
+
+
+app.mount("/v1/{org}", version_1)
 
 
 @app.post("/login")

@@ -86,6 +86,11 @@ def said():
     return "said"
 
 
+@app.get("/reset/<token>/")
+def reset(token: str):
+    return "new password?"
+
+
 @app.post("/login")
 def sign_in():
     login_user(User("bob"))

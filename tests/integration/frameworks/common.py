@@ -65,6 +65,18 @@ class SessionTests:
         assert site.row_of("login")["action"] == "login"
 
 
+class ResetTests:
+    """For frameworks with templates: needs the three requests of `cases.reset`."""
+
+    def test_credential_in_the_path(self, site):
+        """A parameter that is named like a credential is one: no resource, and not in the path, met or not."""
+        row = site.row_of("reset")
+        assert (row["status_code"], row["resource_type"]) == (200, None)
+        assert row["path"] == "/reset/REDACTED/"
+        assert site.row_of("reset-redirected")["path"] == "/reset/REDACTED"
+        assert site.row_of("reset-left")["referrer"].endswith("/reset/REDACTED/")
+
+
 def check_websocket(site):
     """The WebSocket that `feed` opened is one row: its handshake's status, its frames' bytes."""
     row = site.row_of("feed")

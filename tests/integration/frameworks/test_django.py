@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.integration import cases
-from tests.integration.frameworks.common import FrameworkTests, SessionTests
+from tests.integration.frameworks.common import FrameworkTests, ResetTests, SessionTests
 from tests.integration.site import Site, serve
 
 COMMANDS = {
@@ -39,11 +39,13 @@ def site(request, tmp_path_factory):
     ) as site:
         cases.drive(site)
         cases.sign_in(site)
+        cases.reset(site)
+        site.ask("GET", "/datasets", {"User-Agent": "refused-host", "Host": "scanner.example"})
         cases.collect(site)
         yield site
 
 
-class TestDjango(FrameworkTests, SessionTests):
+class TestDjango(FrameworkTests, SessionTests, ResetTests):
     """What holds of every framework with sessions, and of this one."""
 
     # Django's routes have no leading slash, its users' ids are numbers.
@@ -53,8 +55,14 @@ class TestDjango(FrameworkTests, SessionTests):
         "anonymous": "datasets",
     }
     different = {"view": {"user_id": "2", "user_name": "alice", "user_source": "framework"}}
-    more_requests = 3
+    more_requests = 7
     session_user = ("1", "bob")
+
+    def test_refused_host(self, site):
+        """A request whose Host is not in ALLOWED_HOSTS is a row too, although the instrumentation fails with it."""
+        row = site.row_of("refused-host")
+        assert (row["status_code"], row["method"], row["path"]) == (400, "GET", "/datasets")
+        assert row["response_bytes"] > 0
 
     def test_who_signs_in(self, site):
         """The request that signs in is by the user it signed in."""

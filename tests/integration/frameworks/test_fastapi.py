@@ -7,7 +7,7 @@ import pytest
 from itsdangerous import TimestampSigner
 
 from tests.integration import cases
-from tests.integration.frameworks.common import FrameworkTests, SessionTests, check_websocket
+from tests.integration.frameworks.common import FrameworkTests, ResetTests, SessionTests, check_websocket
 from tests.integration.site import serve
 
 COMMAND = ["uvicorn", "fastapi_app:app", "--port", "{port}", "--workers", "2", "--no-access-log"]
@@ -32,11 +32,15 @@ def site(request, tmp_path_factory):
         cases.drive(site)
         cases.sign_in(site, signed_earlier())
         cases.feed(site)
+        site.ask("GET", f"/keyed/3?k={cases.OWN_KEY}&page=2", {"User-Agent": "keyed"})
+        site.ask("GET", "/v1/acme/datasets/7", {"User-Agent": "mounted"})
+        site.ask("GET", "/v1/acme/crash", {"User-Agent": "mounted-crash"})
+        cases.reset(site)
         cases.collect(site)
         yield site
 
 
-class TestFastAPI(FrameworkTests, SessionTests):
+class TestFastAPI(FrameworkTests, SessionTests, ResetTests):
     """What holds of every framework with sessions, and of this one."""
 
     routes = {
@@ -45,13 +49,27 @@ class TestFastAPI(FrameworkTests, SessionTests):
         "anonymous": "/datasets",
         "feed": "/feeds/{feed_id}",
     }
-    more_requests = 4
+    more_requests = 10
     session_user = ("bob", None)
 
     def test_user_is_the_dependencys(self, site):
         """The user is what the dependency behind the security scheme returned."""
         row = site.row_of("view")
         assert (row["user_id"], row["user_name"], row["user_source"]) == ("alice", "alice@portal", "framework")
+
+    def test_key_under_a_name_of_its_own(self, site):
+        """The key of an APIKeyQuery is a token, whatever its parameter is called, and is not in the query."""
+        row = site.row_of("keyed")
+        assert row["query"] == "k=REDACTED&page=2"
+        assert (row["token_id"], row["token_scheme"]) == (cases.token_id(site, cases.OWN_KEY), "api_key")
+
+    def test_mounted_application(self, site):
+        """A mounted application's route begins with its mount, whose parameter is the parent's."""
+        row = site.row_of("mounted")
+        assert row["route"] == "/v1/{org}/datasets/{dataset_id}"
+        assert (row["resource_type"], row["resource_id"]) == ("dataset", "7")
+        crashed = site.row_of("mounted-crash")
+        assert (crashed["status_code"], crashed["error_type"]) == (500, "KeyError")
 
     def test_websocket(self, site):
         """A WebSocket is one row."""

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration import cases
-from tests.integration.frameworks.common import FrameworkTests, SessionTests
+from tests.integration.frameworks.common import FrameworkTests, ResetTests, SessionTests
 from tests.integration.site import serve
 
 COMMAND = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2", "--threads", "2", "flask_app:app"]
@@ -16,11 +16,12 @@ def site(request, tmp_path_factory):
     with serve(directory, "flask_app.py", COMMAND, OTEL_SEMCONV_STABILITY_OPT_IN=request.param) as site:
         cases.drive(site)
         cases.sign_in(site)
+        cases.reset(site)
         cases.collect(site)
         yield site
 
 
-class TestFlask(FrameworkTests, SessionTests):
+class TestFlask(FrameworkTests, SessionTests, ResetTests):
     """What holds of every framework with sessions, and of this one."""
 
     routes = {
@@ -28,7 +29,7 @@ class TestFlask(FrameworkTests, SessionTests):
         "download": "/datasets/<dataset_id>/download",
         "anonymous": "/datasets",
     }
-    more_requests = 3
+    more_requests = 6
     session_user = ("bob", "bob@portal")
 
     def test_user_is_flask_logins(self, site):

@@ -12,6 +12,7 @@ from otel_usage.enrichment.privacy import (
     fingerprint,
     hint,
     is_sensitive_key,
+    redact_parameter,
     redact_query,
     redact_url,
     truncate_address,
@@ -312,3 +313,18 @@ def test_other_keys(name: str) -> None:
 def test_any_key_is_judged(name: str) -> None:
     """No name makes it raise."""
     is_sensitive_key(name)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("k=verysecret&a=1", "k=REDACTED&a=1"),
+        ("a=k&k=x&k=y", "a=k&k=REDACTED&k=REDACTED"),
+        ("%6B=verysecret", "%6B=REDACTED"),
+        ("k", "k=REDACTED"),
+        ("kk=1;k=2", "kk=1;k=REDACTED"),
+    ],
+)
+def test_redact_parameter(query: str, expected: str) -> None:
+    """A parameter that an application uses for its key is redacted, whatever it is called and however it is spelled."""
+    assert redact_parameter(query, "k") == expected

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_usage.enrichment.facts import RequestFacts
-from otel_usage.enrichment.resources import Access, classify, path_secrets
+from otel_usage.enrichment.resources import Access, classify, know_templates, path_secrets
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
 
@@ -175,7 +175,6 @@ def test_huge_paths_end(route: str | None, path: str) -> None:
         ("/users/<int:id>/confirm/<confirm_token>", "/users/7/confirm/abcdefgh", ("abcdefgh",)),
         ("/invitations/{invite-secret}/accept", "/invitations/abcdefgh/accept", ("abcdefgh",)),
         ("/objects/{key}", "/objects/abcdefgh", ()),
-        (None, "/reset/abcdefgh", ()),
     ],
 )
 def test_credentials_in_the_path_are_no_resources(route: str | None, path: str, secrets: tuple[str, ...]) -> None:
@@ -183,3 +182,14 @@ def test_credentials_in_the_path_are_no_resources(route: str | None, path: str, 
     facts = RequestFacts("GET", path, route=route)
     assert path_secrets(facts) == secrets
     assert not set(secrets) & {classify(facts).id, classify(facts).parent_id}
+
+
+def test_secrets_of_known_templates_where_no_route_was_met() -> None:
+    """A slash too many, another method, or the page that a request came from: the credential in it is known."""
+    know_templates(["/only-here/{token}", "/datasets/{id}"])
+    for path in ("/only-here/abcdefgh", "/only-here/abcdefgh/", "/mounted/only-here/abcdefgh"):
+        assert path_secrets(RequestFacts("GET", path)) == ("abcdefgh",)
+    referred = RequestFacts("GET", "/", headers={"referer": "http://portal.example/only-here/abcdefgh?x=1"})
+    assert path_secrets(referred) == ("abcdefgh",)
+    assert path_secrets(RequestFacts("GET", "/datasets/abcdefgh")) == ()
+    assert path_secrets(RequestFacts("GET", "/", headers={"referer": "http://[broken/only-here/abcdefgh"})) == ()

@@ -195,3 +195,10 @@ def test_any_values_make_a_row_or_none(attributes):
             assert -(2**63) <= value < 2**63
         elif kind == "SMALLINT":
             assert 0 <= value <= 32767
+
+
+def test_header_text_is_as_it_was_sent():
+    """WSGI servers decode UTF-8 as Latin-1 (PEP 3333); what is no UTF-8 stays."""
+    sent = "Ünï/1".encode().decode("latin-1")
+    assert record({**STABLE, "user_agent.original": sent}).user_agent == "Ünï/1"
+    assert record({**STABLE, "user_agent.original": "Ü"}).user_agent == "Ü"

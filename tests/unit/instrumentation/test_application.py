@@ -55,3 +55,26 @@ def test_from_a_thread_that_copied_the_context(state):
     thread.start()
     thread.join()
     assert state.word.user_id == "from-thread"
+
+
+class Unspeakable:
+    """Like a detached ORM object: it has no text any more."""
+
+    def __str__(self):
+        raise LookupError("detached")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: identify(user_id=Unspeakable()),
+        lambda: record_access("dataset", Unspeakable()),
+        lambda: record_access("dataset", 1, parent=5),
+        lambda: record_access("dataset", 1, parent=("organization",)),
+    ],
+)
+def test_what_cannot_be_said_is_logged(state, call, caplog):
+    """A mistake in a call costs what it would have said, all of it, and never the request."""
+    call()
+    assert "cannot be kept" in caplog.text
+    assert (state.word.user_id, state.word.resource) == (None, None)
