@@ -5,6 +5,7 @@ request of a process does, since this also runs in supervisors and before forks.
 """
 
 import logging
+from functools import partial
 from typing import Any
 
 from opentelemetry import trace
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_usage import settings as settings_module
 from otel_usage.exporter import span_exporter
 from otel_usage.exporter.keeping import Keeper, RequestSpan
+from otel_usage.exporter.losses import ENCODE_ERROR
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.instrumentation import providers
 from otel_usage.instrumentation.frameworks import patch_all
@@ -74,7 +76,8 @@ class _Installation:
             self._recorder.token_key,
             self._recorder.force_flush,
             self._recorder.shutdown,
-            lambda: providers.is_seen_by_one(self._provider),
+            lost=partial(self._recorder.count, ENCODE_ERROR),
+            is_alone=lambda: providers.is_seen_by_one(self._provider),
         )
         if self._keeper is not None:
             span_exporter.leave_to_processor(settings.database)

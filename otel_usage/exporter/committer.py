@@ -3,6 +3,7 @@
 When things happen is decided here. What a turn does is `commit`'s, who leads `leadership`'s.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
@@ -108,12 +109,16 @@ class Committer:
                 self._tick(at_once=False)
             self._journal.close()
             self._commit()
-            self._leadership.release()
         except BaseException as error:  # nothing may reach the application's thread hooks
             self._warner.warn("thread", "The committer of %s ended: %r", self._paths.database, error)
         finally:
+            self._give_up()
             self._flush.open()
             self._ended.open()
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self._leadership.release()
 
     def _pause(self, seconds: float) -> None:
         if not self._is_stopping and not self._flush_asked:
@@ -123,17 +128,16 @@ class Committer:
         """Rotate; then, if this process leads, wait until the others have rotated too, and commit."""
         if self._is_stopping:
             return
-        flushing = self._flush_asked
-        flush, self._flush = self._flush, Gate() if flushing else self._flush
-        self._flush_asked = False
+        # Whoever asks from here on waits at the next gate, and is seen by the next tick.
+        flushing, self._flush_asked = self._flush_asked, False
+        flush, self._flush = self._flush, Gate()
         self._journal.rotate()
         self._journal.check_bound()
         if self._leads():
             if not (at_once or flushing):
                 self._pause(_until(self._interval))
             self._commit()
-        if flushing:
-            flush.open()
+        flush.open()
 
     def _leads(self) -> bool:
         try:

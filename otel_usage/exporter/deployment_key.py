@@ -3,7 +3,6 @@
 What is computed with it is `enrichment.privacy`'s.
 """
 
-import contextlib
 import os
 import secrets
 import uuid
@@ -54,10 +53,19 @@ def _create(path: Path) -> None:
             file.write(secrets.token_hex(MIN_TOKEN_KEY_BYTES).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+        _publish(draft, path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not path.exists():
+            draft.rename(path)
 
 
 def _require_usable(key: bytes, path: Path) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from otel_usage.exporter.losses import ENCODE_ERROR, NUMBER_CLAMPED, TEXT_REPLACED, VALUE_TRUNCATED
 from otel_usage.exporter.record import MAX_LINE_BYTES, MAX_VALUE_BYTES, UsageRecord
+from otel_usage.exporter.scrubbing import scrub
 
 Count = Callable[[str, int], None]
 
@@ -31,7 +32,7 @@ _RANGES: Final = {
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def encode_line(record: UsageRecord, count: Count) -> bytes | None:
+def encode_line(record: UsageRecord, count: Count, secrets: tuple[str, ...] = ()) -> bytes | None:
     """The record as one JSON line with its newline.
 
     A number out of its column's range is clamped and lone surrogates are replaced, in the record itself; a value
@@ -41,6 +42,7 @@ def encode_line(record: UsageRecord, count: Count) -> bytes | None:
     Args:
         record: Changed where it does not fit.
         count: Called with a reason of `losses` and how many values it concerns.
+        secrets: What must not be in it; removed before a value is cut, which might leave a part of them.
 
     Returns:
         None if it cannot be encoded at all, which is counted as `encode_error`.
@@ -48,20 +50,22 @@ def encode_line(record: UsageRecord, count: Count) -> bytes | None:
     try:
         if not _numbers_fit(record):
             _clamp(record, count)
-        line = _encode_text(record, count)
+        line = _encode_text(record, count, secrets)
     except Exception:  # an application's attribute may be of any type; the request must not suffer
         count(ENCODE_ERROR, 1)
         return None
     return line + b"\n"
 
 
-def _encode_text(record: UsageRecord, count: Count) -> bytes:
+def _encode_text(record: UsageRecord, count: Count, secrets: tuple[str, ...]) -> bytes:
     try:
         line = _encode(record)
     except UnicodeEncodeError:  # lone surrogates
         line = b""
     if line and len(line) <= MAX_VALUE_BYTES:
         return line
+    if secrets:
+        scrub(record, secrets)
     _repair(record, MAX_VALUE_BYTES, count)
     line = _encode(record)
     if len(line) > MAX_LINE_BYTES and record.attributes is not None:

@@ -70,23 +70,27 @@ def finished_segments(paths: StorePaths) -> Iterator[list[Path]]:
     A segment that disappears or cannot be looked at is passed over.
     """
     with contextlib.ExitStack() as locks:
-        yield _first_that_fit([path for path in paths.segments() if _is_finished(path, locks)])
+        yield _first_that_fit(paths.segments(), locks)
 
 
-def _first_that_fit(found: list[Path]) -> list[Path]:
-    ages: list[tuple[int, int, Path]] = []
-    for path in found:
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            ages.append((status.st_mtime_ns, status.st_size, path))
+def _first_that_fit(found: list[Path], locks: contextlib.ExitStack) -> list[Path]:
+    """Look at the oldest first and stop at the bounds: each segment of the dead takes a descriptor of this process."""
     chosen: list[Path] = []
     room = MAX_BYTES
-    for _, size, path in sorted(ages)[:MAX_SEGMENTS]:
-        room -= size
-        if chosen and room < 0:
+    for _, size, path in sorted(_aged(found)):
+        if len(chosen) == MAX_SEGMENTS or (chosen and room < size):
             break
-        chosen.append(path)
+        if os.access(path, os.R_OK) and path.is_file() and _is_finished(path, locks):
+            chosen.append(path)
+            room -= size
     return chosen
+
+
+def _aged(found: list[Path]) -> Iterator[tuple[int, int, Path]]:
+    for path in found:
+        with contextlib.suppress(OSError):  # it is gone
+            status = path.stat()
+            yield status.st_mtime_ns, status.st_size, path
 
 
 def _is_finished(path: Path, locks: contextlib.ExitStack) -> bool:

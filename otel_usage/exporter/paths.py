@@ -33,7 +33,8 @@ class StorePaths:
     @classmethod
     def of(cls, database: Path) -> "StorePaths":
         """Derive every path from that of the database."""
-        database = database.absolute()
+        # Two spellings of one folder are one store, with one leader.
+        database = database.parent.resolve() / database.name
         journal = Path(f"{database}.journal")
         return cls(database, journal, journal / "rejected", Path(f"{database}.lock"), journal / "temporary")
 

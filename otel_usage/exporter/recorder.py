@@ -51,6 +51,7 @@ class Recorder:
         self._process: _Process | None = None
         # A lock for each process id: one inherited over a fork may be held for ever.
         self._locks = {os.getpid(): new_lock()}
+        self._key_locks = {os.getpid(): new_lock()}
         self._token_key = settings.token_key
         self._token_key_asked_by = 0
         self._warner = Warner()
@@ -66,7 +67,7 @@ class Recorder:
         """
         try:
             journal = self._current().journal
-            line = encode_line(record, journal.count)
+            line = encode_line(record, journal.count, secrets)
             if secrets and line is not None and holds(line, secrets):
                 scrub(record, secrets)
                 line = encode_line(record, journal.count)
@@ -85,12 +86,19 @@ class Recorder:
     def token_key(self) -> bytes | None:
         """The deployment key, made on first use; None where it cannot be read or made, which is logged once."""
         if self._token_key is None and self._token_key_asked_by != os.getpid():
-            self._token_key_asked_by = os.getpid()
-            try:
-                self._token_key = deployment_key.load_or_create(self._settings.token_key_file)
-            except ConfigurationError as error:
-                self._warner.warn("key", "Tokens stay unidentified: %s", error)
+            # The first requests of a process come at once: all of them wait for the one that reads or makes it.
+            with self._key_locks.setdefault(os.getpid(), new_lock()):
+                if self._token_key is None and self._token_key_asked_by != os.getpid():
+                    self._load_token_key()
         return self._token_key
+
+    def _load_token_key(self) -> None:
+        try:
+            self._token_key = deployment_key.load_or_create(self._settings.token_key_file)
+        except ConfigurationError as error:
+            self._warner.warn("key", "Tokens stay unidentified: %s", error)
+        finally:
+            self._token_key_asked_by = os.getpid()
 
     def known_token_key(self) -> bytes | None:
         """The deployment key if this process has needed it, else None; makes nothing."""
@@ -147,10 +155,18 @@ class Recorder:
                 return process
             self.abandon_inherited()
             process = _Process(self, self._settings, self._paths)
-            if process.committer is not None:
-                process.committer.start()
+            self._start(process)
             self._process = process
             return process
+
+    def _start(self, process: _Process) -> None:
+        """Start the thread; without one the records are in the journal, and other processes commit them."""
+        try:
+            if process.committer is not None:
+                process.committer.start()
+        except Exception as error:  # a limit of the system, or the interpreter is ending
+            process.committer = None
+            self._warner.warn("thread", "Usage records wait for another process to commit them: %r", error)
 
 
 _recorders: "weakref.WeakSet[Recorder]" = weakref.WeakSet()

@@ -12,6 +12,7 @@ from otel_usage.instrumentation.state import (
     CLIENT_DISCONNECTED,
     RequestState,
     activate,
+    begin,
     counting,
     deactivate,
 )
@@ -41,10 +42,10 @@ async def serve(
         send: The server's.
         read_facts: Reads the facts of a request from its scope.
     """
-    if scope["type"] not in ("http", "websocket") or counting():
+    if scope["type"] not in ("http", "websocket") or counting(scope):
         await application(scope, receive, send)
         return
-    exchange = _Exchange(RequestState(read_facts, scope, counted=True), receive, send)
+    exchange = _Exchange(begin(read_facts, scope), receive, send)
     token = activate(exchange.state)
     try:
         await application(scope, exchange.receive, exchange.send)

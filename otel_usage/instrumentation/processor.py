@@ -58,6 +58,7 @@ class UsageSpanProcessor(SpanProcessor):
         token_key: Returns the deployment key, or None where there is none.
         flush: Called by `force_flush`.
         close: Called by `shutdown`.
+        lost: Called for a request that could not be kept.
         is_alone: Whether nobody else gets to see the spans; then they are not given their attributes.
     """
 
@@ -67,12 +68,14 @@ class UsageSpanProcessor(SpanProcessor):
         token_key: Callable[[], bytes | None],
         flush: Callable[[int], bool],
         close: Callable[[], None],
+        lost: Callable[[], None] = lambda: None,
         is_alone: Callable[[], bool] = lambda: False,
     ) -> None:
         self._keep = keep
         self._token_key = token_key
         self._flush = flush
         self._close = close
+        self._lost = lost
         self._is_alone = is_alone
         self._warned = False
         self.active = True
@@ -114,11 +117,12 @@ class UsageSpanProcessor(SpanProcessor):
             return
         try:
             if state.described != _seen(state):
-                self._describe(state)
+                self.describe(state)
             end_time_ns = state.end_time_ns or span.end_time or time_ns()
             self._keep(FinishedRequest(span, end_time_ns, _overlay(state), state.secrets))
         except Exception:
             self._warn("A request could not be kept.")
+            self._lost()
         finally:
             state.native = state.user = state.facts = state.read_facts = None
 

@@ -67,6 +67,7 @@ def on_set(patches: Patches, made: TracerProvider | None, follow: Callable[[Any]
                 follow(tracer_provider)
             if replaces:
                 _hand_over(made, tracer_provider)
+                patches.at_undo(lambda: unwrap_sampler(made))
 
         return _set_tracer_provider
 

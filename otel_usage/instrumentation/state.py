@@ -3,9 +3,10 @@
 Filled by the protocol and framework files, read once by the processor. No rules and no I/O here.
 """
 
+import contextlib
 import sys
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar, Token
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
 
 CLIENT_DISCONNECTED: Final = "client_disconnected"
+_MARK: Final = "otel_usage.request"
 
 
 class Keeper(Protocol):
@@ -111,7 +113,11 @@ class RequestState:
 
         The span may end later; it then ends with the time taken here, so that record and span agree.
         """
-        if self.kept or self.keeper is None:
+        if self.kept:
+            return
+        if self.keeper is None:
+            # No span, no row; and whatever starts in this context from here on is another request.
+            self.kept = True
             return
         if self.error_type is None and self.status is not None and self.status >= 500:
             # Middlewares answer for the exception that they are handling, and let it go on afterwards.
@@ -132,7 +138,12 @@ class RequestState:
 _current: ContextVar[RequestState | None] = ContextVar("otel_usage_request", default=None)
 
 activate = _current.set
-deactivate = _current.reset
+
+
+def deactivate(token: Token[RequestState | None]) -> None:
+    """Undo `activate`; in another context, where a server closes what it let go of, there is nothing to undo."""
+    with contextlib.suppress(ValueError):
+        _current.reset(token)
 
 
 def current() -> RequestState | None:
@@ -141,10 +152,20 @@ def current() -> RequestState | None:
     return None if state is None or state.kept else state
 
 
-def counting() -> bool:
-    """Whether an outer wrap of this very request already counts its bytes."""
-    state = current()
-    return state is not None and state.counted
+def counting(carrier: MutableMapping[str, Any]) -> bool:
+    """Whether an outer wrap of this very request already counts its bytes.
+
+    Known by a mark in its environ or scope, which middlewares copy: a request that an application makes to another in
+    its own process is another request.
+    """
+    state = carrier.get(_MARK)
+    return isinstance(state, RequestState) and not state.kept
+
+
+def begin(read_facts: Callable[[RequestState], RequestFacts], carrier: MutableMapping[str, Any]) -> RequestState:
+    """The state of a request whose bytes will be counted, marked in its environ or scope."""
+    state = carrier[_MARK] = RequestState(read_facts, carrier, counted=True)
+    return state
 
 
 def bind(read_facts: Callable[[RequestState], RequestFacts], native: Any) -> None:

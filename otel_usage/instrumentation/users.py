@@ -18,7 +18,7 @@ def framework_user(user: Any) -> FrameworkUser | None:
     Args:
         user: A user object of any library, a mapping (JWT claims), text or a number.
     """
-    if user is None or getattr(user, "is_authenticated", True) is False:
+    if user is None or _is_anonymous(user):
         return None
     if isinstance(user, (str, int)) and not isinstance(user, bool):
         return FrameworkUser(str(user)) if user != "" else None
@@ -26,6 +26,13 @@ def framework_user(user: Any) -> FrameworkUser | None:
     if user_id is None:
         return None
     return FrameworkUser(user_id, _look_up(user, _NAMES))
+
+
+def _is_anonymous(user: Any) -> bool:
+    try:
+        return getattr(user, "is_authenticated", True) is False
+    except Exception:  # a property of the application's own may raise anything
+        return False
 
 
 def _look_up(user: Any, names: tuple[str, ...]) -> str | None:
@@ -48,8 +55,8 @@ def _look_up(user: Any, names: tuple[str, ...]) -> str | None:
 
 def _get_id(user: Any) -> str | None:
     """The id by flask-login's own method."""
-    method = getattr(user, "get_id", None)
     try:
+        method = getattr(user, "get_id", None)
         return _scalar(method()) if callable(method) else None
     except Exception:
         return None

@@ -3,6 +3,7 @@
 Whatever speaks WSGI is wrapped with `serve`, outermost. Frameworks are not known here.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from otel_usage.instrumentation.state import (
     CLIENT_DISCONNECTED,
     RequestState,
     activate,
+    begin,
     counting,
     deactivate,
 )
@@ -19,6 +21,8 @@ Environ = dict[str, Any]
 ReadFacts = Callable[[RequestState], RequestFacts]
 
 _EMPTY_ANSWERS = frozenset((204, 304))
+# Answers that were collected without having been closed.
+_forgotten: deque[RequestState] = deque()
 
 
 def serve(
@@ -35,9 +39,11 @@ def serve(
         start_response: The server's.
         read_facts: Reads the facts of a request from its environ.
     """
-    if counting():
+    while _forgotten:
+        _forgotten.popleft().abandon()
+    if counting(environ):
         return application(environ, start_response)
-    state = RequestState(read_facts, environ, counted=True)
+    state = begin(read_facts, environ)
     _count_input(environ, state)
     token = activate(state)
     try:
@@ -165,9 +171,10 @@ class _CountedBody:
             state.abandon()
 
     def __del__(self) -> None:
-        # A server that neither reads nor closes an answer breaks PEP 3333, but its requests count.
+        # A server that neither reads nor closes an answer breaks PEP 3333, but its requests count: the next request
+        # does it, since a collection may come anywhere, also while the journal's lock is held.
         if not self._state.kept:
-            self._state.abandon()
+            _forgotten.append(self._state)
 
 
 class _CountedInput:
@@ -181,6 +188,9 @@ class _CountedInput:
 
     def read(self, *size: int) -> bytes:
         return self._passed(self._stream.read(*size))
+
+    def read1(self, *size: int) -> bytes:
+        return self._passed(self._stream.read1(*size))
 
     def readline(self, *size: int) -> bytes:
         return self._passed(self._stream.readline(*size))

@@ -1,9 +1,9 @@
 -- Journal files into `batch`, all of them or none. Strict: ignore_errors would null bad fields and make empty rows.
--- The first line of a segment is known by its column. The name of a file is the segment's id.
+-- The first line of a segment is known by its column. The name of a file without its suffix is the segment's id.
 INSERT INTO batch BY NAME
 SELECT
     * EXCLUDE (otel_usage_segment, filename) REPLACE (make_timestamp(start_time) AS start_time),
-    split_part(parse_filename(filename), '.', 1) AS segment_id
+    parse_filename(filename, true) AS segment_id
 FROM read_json(
     $files,
     format = 'newline_delimited',

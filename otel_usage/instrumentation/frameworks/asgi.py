@@ -1,5 +1,6 @@
 """Any ASGI application behind OpenTelemetry's ASGI middleware."""
 
+import logging
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -10,6 +11,8 @@ from otel_usage.instrumentation import asgi_exchange, headers
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState
 from otel_usage.instrumentation.users import framework_user
+
+_logger = logging.getLogger("otel_usage")
 
 MODULE = "opentelemetry.instrumentation.asgi"
 
@@ -55,11 +58,14 @@ _known: "WeakSet[Any]" = WeakSet()
 
 
 def _know(app: Any) -> None:
-    """Learn the templates of a Starlette application, which has `routes`."""
-    if app is None or app in _known or not hasattr(app, "routes"):
-        return
-    _known.add(app)
-    know_templates(path for route in app.routes if isinstance(path := getattr(route, "path", None), str))
+    """Learn the templates of a Starlette application, which has `routes`; another's may be anything."""
+    try:
+        if app is None or app in _known:
+            return
+        _known.add(app)
+        know_templates(path for route in app.routes if isinstance(path := getattr(route, "path", None), str))
+    except Exception:
+        _logger.debug("The routes of an ASGI application cannot be read.", exc_info=True)
 
 
 def _route(scope: Any, span_route: str | None) -> str | None:

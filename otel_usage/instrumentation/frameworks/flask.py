@@ -1,5 +1,6 @@
 """Flask, with flask-login's and other libraries' user in `flask.g`."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -13,6 +14,8 @@ from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current
 from otel_usage.instrumentation.users import framework_user
 
+_logger = logging.getLogger("otel_usage")
+
 MODULE = "flask.app"
 
 
@@ -22,7 +25,11 @@ def patch(patches: Patches, module: ModuleType) -> None:
     from flask.signals import request_finished
 
     def look(sender: Any, **_: Any) -> None:
-        _look(sender)
+        try:
+            _look(sender)
+        except Exception:
+            # Flask answers 500 for what a receiver of its signals raises.
+            _logger.debug("A Flask request cannot be looked at.", exc_info=True)
 
     patches.replace(module.Flask, "__call__", _serve)
     request_finished.connect(look, weak=False)
@@ -91,7 +98,7 @@ def _look(app: Any) -> None:
     request = current_request._get_current_object()  # type: ignore[attr-defined]
     said = vars(g._get_current_object())
     state.read_facts = read_facts
-    state.user = framework_user(said.get("_login_user") or said.get("user")) or state.user
+    state.user = framework_user(said.get("_login_user")) or framework_user(said.get("user")) or state.user
     state.native = _Seen(
         request.environ,
         None if request.url_rule is None else request.url_rule.rule,

@@ -105,3 +105,28 @@ def test_importing_the_recorder_imports_little() -> None:
     )
     assert finish(python(code)) == "[]\n"
     assert "duckdb" in sys.modules  # the test itself could see it
+
+
+def test_the_first_requests_of_a_process_all_get_the_key(tmp_path: Path) -> None:
+    """Threads that come at once wait for the one that makes the key: none of their tokens stays without an id."""
+    for number in range(20):
+        recorder = Recorder(settings_of(tmp_path / str(number)))
+        with ThreadPoolExecutor(4) as pool:
+            keys = set(pool.map(lambda _, recorder=recorder: recorder.token_key(), range(4)))
+        assert len(keys) == 1
+        assert None not in keys
+
+
+def test_without_a_thread_records_are_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started the records wait for another process; nothing is lost."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("otel_usage.exporter.committer.start_thread", refuse)
+    recorder = Recorder(settings_of(tmp_path))
+    recorder.write(record(1))
+    recorder.write(record(2))
+    assert recorder.force_flush(0)
+    assert pending(paths_of(tmp_path)).records == 2
+    recorder.shutdown()

@@ -46,3 +46,12 @@ def test_other_texts_stay(tmp_path):
     recorder.write(record(1, path="/reset/abcdefgh/now", user_name="Grace"), ("abcdefgh",))
     recorder.shutdown()
     assert query(tmp_path, "SELECT path, user_name FROM requests") == [("/reset/REDACTED/now", "Grace")]
+
+
+def test_no_part_of_a_secret_is_left_where_a_value_is_cut(tmp_path):
+    """A credential across the bound of a value is removed before the value is cut."""
+    recorder = Recorder(settings_of(tmp_path))
+    recorder.write(record(1, path="x" * (8 * 1024 - 10) + "secret-secret-secret"), ("secret-secret-secret",))
+    recorder.shutdown()
+    (path,) = query(tmp_path, "SELECT path FROM requests")[0]
+    assert "secret" not in path

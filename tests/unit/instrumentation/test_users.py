@@ -73,3 +73,18 @@ def test_framework_user(user, expected):
 def test_instance_values_are_read_before_attributes():
     """What lies in the instance's dictionary is taken without asking a property, which might query a database."""
     assert framework_user(Lazy(username="grace", pk=4)) == FrameworkUser("4", "grace")
+
+
+class Hostile:
+    """Nothing about it can be asked."""
+
+    def __getattr__(self, name):
+        raise LookupError(name)
+
+    def __bool__(self):
+        raise LookupError("truth")
+
+
+def test_hostile_objects_are_nobody():
+    """Whatever an application's object raises, the request does not notice."""
+    assert framework_user(Hostile()) is None

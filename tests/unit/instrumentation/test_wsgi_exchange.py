@@ -5,6 +5,7 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
+from otel_usage import identify
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.instrumentation import wsgi_exchange
 from tests.unit.instrumentation.harness import Kept
@@ -129,10 +130,28 @@ def test_head_closed_unread_is_no_disconnect(kept):
 
 
 def test_body_neither_read_nor_closed_is_kept(kept):
-    """A server that breaks PEP 3333 does not lose the request."""
+    """A server that breaks PEP 3333 does not lose the request: the next one sees to it."""
     body = serve(kept, answer([b"abc"]))
     del body
-    assert len(kept) == 1
+    assert kept == []
+    list(serve(kept, answer([b"abc"])))
+    assert len(kept) == 2
+
+
+def test_request_of_its_own_inside_a_request(kept):
+    """A request that an application makes to another in its own process has its own state, and its word is its own."""
+
+    def outer(environ, start_response):
+        list(serve(Kept(), say_inner))
+        return answer([b"outer"])(environ, start_response)
+
+    def say_inner(environ, start_response):
+        identify(user_id="inner")
+        return answer([b"inner"])(environ, start_response)
+
+    assert list(serve(kept, outer)) == [b"outer"]
+    assert "user.id" not in kept.overlay
+    assert kept.overlay["http.response.body.size"] == 5
 
 
 def test_write_callable_is_counted(kept):
