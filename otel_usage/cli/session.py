@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_usage.cli import output
-from otel_usage.errors import StoreError
+from otel_usage.errors import StoreCorruptError, StoreError
 from otel_usage.exporter import reading, store
+from otel_usage.exporter.duckdb_errors import mapped_errors
 from otel_usage.reports.table import Table
 from otel_usage.settings import Settings
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from otel_usage.exporter.pending import Pending
+
+_ATTEMPTS: Final = 3
 
 Ask = Callable[["DuckDBPyConnection", "Pending"], Table]
 
@@ -24,15 +27,33 @@ def print_answer(chosen: Settings, ask: Ask, format_name: str, file: Path | None
     output.check(format_name, file, chosen)
     with output.working("Reading"), store_errors(chosen.database):
         reading.prepare_to_read(chosen, announce=output.announce)
-        with store.connect_read_only(chosen.database, on_wait=output.announce) as connection:
-            pending = reading.uncommitted(connection, chosen)
-            table = ask(connection, pending)
+        pending, table = _read(chosen, ask)
     output.write(table, format_name, file)
     if pending.records:
         output.announce(
             f"{pending.records} records are not committed yet; they come within"
             f" {chosen.commit_interval_seconds:g} seconds. `otel-usage sync` waits for them."
         )
+
+
+def _read(chosen: Settings, ask: Ask) -> "tuple[Pending, Table]":
+    """Ask on a connection of its own, and again on another if the file seemed too short for its data.
+
+    Beside a process that commits without pause this was seen once in some thousand reads, and never twice.
+    """
+    attempts = _ATTEMPTS
+    while True:
+        attempts -= 1
+        try:
+            with (
+                mapped_errors(chosen.database),
+                store.connect_read_only(chosen.database, on_wait=output.announce) as connection,
+            ):
+                pending = reading.uncommitted(connection, chosen)
+                return pending, ask(connection, pending)
+        except StoreCorruptError:
+            if not attempts:
+                raise
 
 
 @contextmanager

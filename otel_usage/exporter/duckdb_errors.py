@@ -29,6 +29,11 @@ def mapped_errors(database: Path) -> Iterator[None]:
         raise ours(error, database) from error
 
 
+def is_short_read(error: Exception) -> bool:
+    """Whether DuckDB met the end of the file where it knows of more data."""
+    return "Could not read enough bytes" in str(error)
+
+
 def ours(error: Exception, database: Path) -> StoreError:
     """The error of ours that says what duckdb's means."""
     import duckdb
@@ -42,6 +47,8 @@ def ours(error: Exception, database: Path) -> StoreError:
         return StoreMissingError(f"There is no store {database}.", "Name the store of an application.")
     if "database file with version number" in text:
         return SchemaVersionError(f"{database} was written by a newer DuckDB: {text}", "pip install --upgrade duckdb")
+    if is_short_read(error):
+        return StoreCorruptError(f"{database} ends before its own data does: {text}", "Move it away if this stays so.")
     damaged = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
     if isinstance(error, damaged) or "not a valid DuckDB" in text or "WAL" in text or "Corrupt" in text:
         return StoreCorruptError(f"{database} is not a store of otel-usage, or damaged: {text}", "Move it away.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from otel_usage.errors import InvalidFilterError, QueryError
+from otel_usage.exporter.duckdb_errors import is_short_read
 from otel_usage.exporter.losses import LOST
 from otel_usage.reports import catalogue, filters, period, values
 from otel_usage.reports.catalogue import Report
@@ -229,11 +230,13 @@ def _plain(rows: Iterable[Sequence[Any]], zone: ZoneInfo) -> tuple[tuple[Any, ..
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turns what DuckDB refuses into a QueryError of one line."""
+    """Turns what DuckDB refuses into a QueryError of one line; what is wrong with the file is the store's."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as error:
+        if is_short_read(error):
+            raise
         message = " ".join(str(error).split("\n\nLINE ")[0].split())
         raise QueryError(message) from error

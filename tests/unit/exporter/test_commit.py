@@ -23,6 +23,7 @@ from tests.unit.exporter.support import (
     losses,
     numbers,
     paths_of,
+    python,
     query,
     totals,
 )
@@ -291,3 +292,44 @@ def test_the_store_opens_in_the_oldest_duckdb(tmp_path: Path) -> None:
     with duckdb.connect(str(paths_of(tmp_path).database), read_only=True) as connection:
         tags = connection.execute("FROM duckdb_databases() WHERE database_name = 'usage'").fetchall()
     assert "v1.5.0" in str(tags)
+
+
+def test_what_cannot_be_read_holds_up_nobody(tmp_path: Path) -> None:
+    """More unreadable entries than a turn takes, all of them older, do not keep a good segment waiting."""
+    journal = Journal(paths_of(tmp_path), max_bytes=1 << 30)
+    for number in range(300):
+        (paths_of(tmp_path).journal / f"{number:032d}.ready").mkdir(parents=True)
+    journal.append(line(1))
+    journal.close()
+    assert drain(paths_of(tmp_path)).inserted == 1
+
+
+def test_a_name_with_a_dot_is_a_segment_like_any_other(tmp_path: Path) -> None:
+    """A restored or synchronised copy of a segment neither blocks the others nor makes its rows twice."""
+    journal = Journal(paths_of(tmp_path), max_bytes=1 << 30)
+    journal.append(line(1))
+    journal.close()
+    (segment,) = paths_of(tmp_path).segments()
+    segment.with_name(f"{segment.stem}.conflict-1.ready").write_bytes(segment.read_bytes())
+    summary = drain(paths_of(tmp_path))
+    assert (summary.inserted, summary.duplicate, paths_of(tmp_path).segments()) == (1, 1, [])
+
+
+MANY_ORPHANS = """
+import resource, sys
+from pathlib import Path
+from otel_usage.exporter.committer import drain
+from tests.unit.exporter.support import paths_of
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+print(drain(paths_of(Path(sys.argv[1]))).inserted)
+"""
+
+
+def test_many_segments_of_the_dead_need_few_descriptors(tmp_path: Path) -> None:
+    """More orphans than a process may have files open are committed turn by turn."""
+    for number in range(400):
+        journal = Journal(paths_of(tmp_path), max_bytes=1 << 30)
+        journal.append(line(number))
+        journal.abandon()
+    process = python(MANY_ORPHANS, tmp_path)
+    assert process.communicate(timeout=120)[0].strip() == "400"
