@@ -49,7 +49,7 @@ class Keeper:
     def keep(self, request: RequestSpan) -> None:
         """Write the record of a request; what is left out on purpose is counted."""
         span, attributes, recorder = request.span, request.attributes, self._recorder
-        if span.context is None or span.start_time is None:
+        if span.context is None or span.start_time is None or not is_request(attributes):
             return
         if not self._settings.anonymous and _is_anonymous(attributes):
             recorder.count(ANONYMOUS_LEFT_OUT)
@@ -77,6 +77,11 @@ class Keeper:
         if cached is None or cached[0] is not span.resource:
             self._service = cached = (span.resource, service_of(span.resource.attributes))
         return cached[1]
+
+
+def is_request(attributes: Mapping[str, Any]) -> bool:
+    """Whether a SERVER span is an HTTP request: it has a method under some name. gRPC servers and others have none."""
+    return any(name in attributes for name in key.METHOD_KEYS)
 
 
 def _is_anonymous(attributes: Mapping[str, Any]) -> bool:

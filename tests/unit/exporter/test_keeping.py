@@ -24,8 +24,14 @@ def keep(recorder, settings, *requests):
     for attributes in requests:
         span = tracer.start_span("GET", kind=SpanKind.SERVER)
         span.end()
-        keeper.keep(RequestSpan(span, span.end_time, {"http.request.method": "GET", **attributes}, ()))
+        keeper.keep(RequestSpan(span, span.end_time, _named(attributes), ()))
     recorder.shutdown()
+
+
+def _named(attributes):
+    """With the method of a request unless it is said to have none."""
+    full = {"http.request.method": "GET", **attributes}
+    return {name: value for name, value in full.items() if value is not None}
 
 
 def test_anonymous_requests_are_left_out_and_counted(tmp_path, recorder_and_settings):
@@ -37,6 +43,7 @@ def test_anonymous_requests_are_left_out_and_counted(tmp_path, recorder_and_sett
         {"user.id": "7"},
         {"user.name": "Grace"},
         {"url.path": "/"},
+        {"http.request.method": None, "rpc.system": "grpc"},
     )
     assert query(tmp_path, "SELECT count(*) FROM requests") == [(3,)]
     left_out = "SELECT records, segment_id FROM losses WHERE reason = 'anonymous_left_out'"
