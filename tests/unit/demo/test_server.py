@@ -1,5 +1,6 @@
 """A server is waited for, and nothing of it stays."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -36,10 +37,12 @@ def is_closed(port: int) -> bool:
     """Whether, within ten seconds, the last process that listens there is gone."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        try:
-            socket.create_connection((server.HOST, port)).close()
-        except ConnectionRefusedError:
-            return True
+        # Reset is what a connection gets that meets the very end of the listener.
+        with contextlib.suppress(ConnectionResetError):
+            try:
+                socket.create_connection((server.HOST, port)).close()
+            except ConnectionRefusedError:
+                return True
     return False
 
 
