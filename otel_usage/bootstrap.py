@@ -114,7 +114,7 @@ class _Installation:
     def _keep(self, request: FinishedRequest) -> None:
         if self._keeper is not None:
             # A mapping proxy's own copy: going through its items costs a call for each.
-            attributes: dict[str, Any] = (request.span.attributes or {}).copy()  # type: ignore[attr-defined]
+            attributes: dict[str, Any] = (request.span.attributes or {}).copy()  # type: ignore[attr-defined]  # typed as Mapping
             attributes.update(request.overlay)
             self._keeper.keep(RequestSpan(request.span, request.end_time_ns, attributes, request.secrets))
 

@@ -33,7 +33,7 @@ def identify(*, user_id: object = None, user_name: object = None, token_name: ob
 
 def record_access(
     type: str,  # noqa: A002 - the name that users read in reports
-    id: object,  # noqa: A002
+    id: object,  # noqa: A002 - likewise
     *,
     name: object = None,
     parent: tuple[str, object] | None = None,

@@ -92,7 +92,7 @@ class UsageSpanProcessor(SpanProcessor):
                 activate(state)
         state.span = span
         state.keeper = self
-        span.end = partial(self._end, state, span)  # type: ignore[method-assign]
+        span.end = partial(self._end, state, span)  # type: ignore[method-assign]  # on this span only
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Finish what this process has written, so that the next commit takes it."""

@@ -23,7 +23,7 @@ def patch(patches: Patches, module: ModuleType) -> None:
 
 
 def _serve(original: Any) -> Any:
-    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:
         await asgi_exchange.serve(original.__get__(self), scope, receive, send, read_facts)
 
     return __call__

@@ -67,14 +67,14 @@ def _bind_async(original: Any) -> Any:
 
 
 def _serve(original: Any) -> Any:
-    def __call__(self: Any, environ: Any, start_response: Any) -> Any:  # noqa: N807
+    def __call__(self: Any, environ: Any, start_response: Any) -> Any:
         return wsgi_exchange.serve(original.__get__(self), environ, start_response, read_unbound)
 
     return __call__
 
 
 def _serve_async(original: Any) -> Any:
-    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:
         await asgi_exchange.serve(original.__get__(self), scope, receive, send, read_unbound)
 
     return __call__

@@ -41,7 +41,7 @@ _known: "WeakSet[Any]" = WeakSet()
 
 
 def _serve(original: Any) -> Any:
-    def __call__(self: Any, environ: Any, start_response: Any) -> Any:  # noqa: N807
+    def __call__(self: Any, environ: Any, start_response: Any) -> Any:
         return wsgi_exchange.serve(original.__get__(self), environ, start_response, read_facts)
 
     return __call__
@@ -55,7 +55,7 @@ def read_facts(state: RequestState) -> RequestFacts:
     from flask import current_app, has_request_context
 
     if not isinstance(state.native, _Seen) and has_request_context():
-        _look(current_app._get_current_object())  # type: ignore[attr-defined]
+        _look(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy, typed as its object
     seen = state.native if isinstance(state.native, _Seen) else _Seen(state.native)
     environ = seen.environ
     return RequestFacts(
@@ -95,7 +95,7 @@ def _look(app: Any) -> None:
         _known.add(app)
         know_templates(rule.rule for rule in app.url_map.iter_rules())
     # A look through the proxy costs as much as all the rest.
-    request = current_request._get_current_object()  # type: ignore[attr-defined]
+    request = current_request._get_current_object()  # type: ignore[attr-defined]  # a proxy, typed as its object
     said = vars(g._get_current_object())
     state.read_facts = read_facts
     state.user = framework_user(said.get("_login_user")) or framework_user(said.get("user")) or state.user

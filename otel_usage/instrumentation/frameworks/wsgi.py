@@ -17,7 +17,7 @@ def patch(patches: Patches, module: ModuleType) -> None:
 
 
 def _serve(original: Any) -> Any:
-    def __call__(self: Any, environ: Any, start_response: Any) -> Any:  # noqa: N807
+    def __call__(self: Any, environ: Any, start_response: Any) -> Any:
         return wsgi_exchange.serve(original.__get__(self), environ, start_response, read_facts)
 
     return __call__

@@ -210,3 +210,25 @@ def test_nested_call_counts_once(kept):
 
     serve(kept, inner)
     assert kept.overlay["http.response.body.size"] == 3
+
+
+def test_request_that_starts_in_the_context_of_an_excluded_one(kept):
+    """A request without a span is over when it is answered: the next one in its context is a request of its own."""
+
+    async def excluded(scope, receive, send):
+        await answer(START, body(b"ok"))(scope, receive, send)
+        await asgi_exchange.serve(seen, {"type": "http", "path": "/next"}, receive, send, read_facts)
+
+    async def seen(scope, receive, send):
+        with kept.start():
+            await answer(START, body(b"123"))(scope, receive, send)
+
+    async def run():
+        async def send(message):
+            return None
+
+        scope = {"type": "http", "path": "/health"}
+        await asgi_exchange.serve(excluded, scope, None, send, read_facts)
+
+    asyncio.run(run())
+    assert kept.overlay["http.response.body.size"] == 3
