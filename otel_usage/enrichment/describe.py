@@ -5,11 +5,15 @@ Used by the processor inside a web server and by every other way in; the rules t
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from otel_usage import attributes as key
 from otel_usage.enrichment import identity, resources
 from otel_usage.enrichment.facts import ApplicationWord, RequestFacts
 from otel_usage.enrichment.identity import Credential, Token, User
+from otel_usage.enrichment.text import bounded
+
+MAX_NAME_LENGTH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,19 @@ def describe(facts: RequestFacts, token_key: bytes | None, word: ApplicationWord
     _add_token(found, identity.token_in(credential, token_key))
     _add_user(found, identity.user_with(facts, credential))
     _add_access(found, facts)
+    secrets = _secrets(facts, credential)
+    found[key.TOKEN_NAME] = _name(facts.token_name, secrets)
+    found[key.OPERATION] = _name(facts.operation, ())
     if word is not None:
         _add_word(found, word)
-    return Description({name: value for name, value in found.items() if value is not None}, _secrets(facts, credential))
+    return Description({name: value for name, value in found.items() if value is not None}, secrets)
+
+
+def _name(text: str | None, secrets: tuple[str, ...]) -> str | None:
+    """A name that a library gave; libraries also name a token after itself, and that is none."""
+    if not text or any(secret in text for secret in secrets):
+        return None
+    return bounded(text, MAX_NAME_LENGTH)
 
 
 def _secrets(facts: RequestFacts, credential: Credential | None) -> tuple[str, ...]:

@@ -51,6 +51,8 @@ class RequestFacts:
         user: The framework's user, or None.
         credential: What the framework found where only the application looks for it, or None.
         remote_user: REMOTE_USER of WSGI, or None.
+        token_name: The application's own name for the token, as its authentication library knows it, or None.
+        operation: The route under the application's own human name, or None.
         websocket: Whether this is a WebSocket connection.
         plain: No framework took part: a route is derived from the path.
     """
@@ -68,6 +70,8 @@ class RequestFacts:
     user: FrameworkUser | None = None
     credential: FrameworkCredential | None = None
     remote_user: str | None = None
+    token_name: str | None = None
+    operation: str | None = None
     websocket: bool = False
     plain: bool = False
 

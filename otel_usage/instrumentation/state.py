@@ -42,6 +42,7 @@ class RequestState:
         expected_bytes: The answer's Content-Length, or None.
         user, credential: Who a framework said it was, and the credential it found in a place of the application's own,
             while they could be seen.
+        token_name, operation: What a framework called the token and the route, while it could be seen.
         error_type: Qualified name of the exception that ended the request, or CLIENT_DISCONNECTED.
         end_time_ns: When the answer was complete, if that was before its span ended.
         word, revision: What the application said, and how often it spoke.
@@ -63,6 +64,7 @@ class RequestState:
         "keeper",
         "kept",
         "native",
+        "operation",
         "overlay",
         "read_facts",
         "request_bytes",
@@ -71,6 +73,7 @@ class RequestState:
         "secrets",
         "span",
         "status",
+        "token_name",
         "user",
         "word",
     )
@@ -89,6 +92,8 @@ class RequestState:
         self.described: tuple[object, ...] | None = None
         self.user: FrameworkUser | None = None
         self.credential: FrameworkCredential | None = None
+        self.token_name: str | None = None
+        self.operation: str | None = None
         self.word: ApplicationWord | None = None
         self.revision = 0
         self.status: int | None = None

@@ -38,14 +38,14 @@ def _is_anonymous(user: Any) -> bool:
 def _look_up(user: Any, names: tuple[str, ...]) -> str | None:
     values = user if isinstance(user, Mapping) else getattr(user, "__dict__", None) or {}
     for name in names:
-        text = _scalar(values.get(name))
+        text = scalar(values.get(name))
         if text is not None:
             return text
     if isinstance(user, Mapping):
         return None
     for name in names:
         try:
-            text = _scalar(getattr(user, name, None))
+            text = scalar(getattr(user, name, None))
         except Exception:  # noqa: S112 - a property of the application's own may raise anything
             continue
         if text is not None:
@@ -57,12 +57,13 @@ def _get_id(user: Any) -> str | None:
     """The id by flask-login's own method."""
     try:
         method = getattr(user, "get_id", None)
-        return _scalar(method()) if callable(method) else None
+        return scalar(method()) if callable(method) else None
     except Exception:
         return None
 
 
-def _scalar(value: Any) -> str | None:
+def scalar(value: Any) -> str | None:
+    """A value as text where it is one that names something: text, a number, an id of its own type."""
     if value is None or value == "" or isinstance(value, bool):
         return None
     # UUIDs and other ids of their own type have a text; containers and methods are no ids.

@@ -1,32 +1,67 @@
 """One file per framework or protocol, and here the list of them: the place where a new one is added.
 
-Each file has the same verbs: `patch(patches, module)` runs when `MODULE` is imported, and `read_facts(state)` states
-the facts of a request from the framework's own objects.
+Each file has the same verbs: `HOOKS` names the modules it waits for and the function that runs when one is imported,
+`patch(patches, module)`; `read_facts(state)` states the facts of a request from the framework's own objects.
 """
 
 import importlib.util
 import logging
 from types import ModuleType
 
-from otel_usage.instrumentation.frameworks import asgi, django, fastapi, flask, wsgi
+from otel_usage.instrumentation.frameworks import (
+    aiohttp,
+    asgi,
+    bottle,
+    django,
+    falcon,
+    fastapi,
+    flask,
+    litestar,
+    pyramid,
+    quart,
+    sanic,
+    starlette,
+    tornado,
+    wsgi,
+)
 from otel_usage.instrumentation.patches import Patches
 
 _logger = logging.getLogger("otel_usage")
 
+_FILES = (
+    aiohttp,
+    asgi,
+    bottle,
+    django,
+    falcon,
+    fastapi,
+    flask,
+    litestar,
+    pyramid,
+    quart,
+    sanic,
+    starlette,
+    tornado,
+    wsgi,
+)
+
 # Module of a framework -> what OpenTelemetry needs to see its requests, and the extra that installs it.
 INSTRUMENTATIONS = {
-    "flask.app": ("opentelemetry.instrumentation.flask", "flask"),
-    "fastapi.applications": ("opentelemetry.instrumentation.fastapi", "fastapi"),
+    "aiohttp.web": ("opentelemetry.instrumentation.aiohttp_server", "aiohttp"),
     "django.core.handlers.base": ("opentelemetry.instrumentation.django", "django"),
+    "falcon.app": ("opentelemetry.instrumentation.falcon", "falcon"),
+    "fastapi.applications": ("opentelemetry.instrumentation.fastapi", "fastapi"),
+    "flask.app": ("opentelemetry.instrumentation.flask", "flask"),
+    "pyramid.config": ("opentelemetry.instrumentation.pyramid", "pyramid"),
+    "tornado.web": ("opentelemetry.instrumentation.tornado", "tornado"),
 }
 
 
 def patch_all(patches: Patches) -> None:
     """Let every framework file do its part as soon as its framework is imported."""
-    for file in (asgi, django, fastapi, flask, wsgi):
-        patches.on_import(file.MODULE, file.patch)
-    patches.on_import(django.MODULE_WSGI, django.patch_wsgi)
-    patches.on_import(django.MODULE_ASGI, django.patch_asgi)
+    for file in _FILES:
+        for module, patch in file.HOOKS.items():
+            patches.on_import(module, patch)
     for module in INSTRUMENTATIONS:
         patches.on_import(module, _warn_if_unseen)
 

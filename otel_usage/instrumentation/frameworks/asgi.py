@@ -14,8 +14,6 @@ from otel_usage.instrumentation.users import framework_user
 
 _logger = logging.getLogger("otel_usage")
 
-MODULE = "opentelemetry.instrumentation.asgi"
-
 
 def patch(patches: Patches, module: ModuleType) -> None:
     """Count what passes the middleware."""
@@ -46,6 +44,8 @@ def read_facts(state: RequestState) -> RequestFacts:
         status=state.status,
         content_disposition=state.content_disposition,
         content_range=state.content_range,
+        token_name=state.token_name,
+        operation=state.operation,
         user=state.user or framework_user(scope.get("user")),
         credential=state.credential,
         websocket=scope["type"] == "websocket",
@@ -81,3 +81,6 @@ def _span_route(state: RequestState) -> str | None:
     attributes = state.span.attributes if state.span is not None else None
     route = attributes.get("http.route") if attributes else None
     return route if isinstance(route, str) else None
+
+
+HOOKS = {"opentelemetry.instrumentation.asgi": patch}

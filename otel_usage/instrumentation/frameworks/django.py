@@ -12,10 +12,6 @@ from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, bind, current, qualified_name
 from otel_usage.instrumentation.users import framework_user
 
-MODULE = "django.core.handlers.base"
-MODULE_WSGI = "django.core.handlers.wsgi"
-MODULE_ASGI = "django.core.handlers.asgi"
-
 
 def patch(patches: Patches, module: ModuleType) -> None:
     """Learn of each HttpRequest as soon as Django has made it."""
@@ -103,6 +99,8 @@ def read_facts(state: RequestState) -> RequestFacts:
         status=state.status if state.status is not None else _span_status(state),
         content_disposition=state.content_disposition,
         content_range=state.content_range,
+        token_name=state.token_name,
+        operation=state.operation,
         user=_user(request),
         remote_user=request.META.get("REMOTE_USER"),
     )
@@ -121,3 +119,10 @@ def _span_status(state: RequestState) -> int | None:
     attributes = (state.span.attributes if state.span is not None else None) or {}
     status = attributes.get("http.response.status_code", attributes.get("http.status_code"))
     return status if isinstance(status, int) else None
+
+
+HOOKS = {
+    "django.core.handlers.base": patch,
+    "django.core.handlers.wsgi": patch_wsgi,
+    "django.core.handlers.asgi": patch_asgi,
+}

@@ -12,7 +12,6 @@ from otel_usage.instrumentation.users import framework_user
 
 _logger = logging.getLogger("otel_usage")
 
-MODULE = "fastapi.routing"
 _MAX_ROUTES = 4096
 
 _Calls = tuple[list[Callable[..., Any]], list[Callable[..., Any]]]
@@ -111,3 +110,6 @@ def _user(results: Mapping[Any, Any], candidates: list[Callable[..., Any]]) -> F
         if user is not None:
             return user
     return None
+
+
+HOOKS = {"fastapi.routing": patch}

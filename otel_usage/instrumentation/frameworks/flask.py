@@ -16,8 +16,6 @@ from otel_usage.instrumentation.users import framework_user
 
 _logger = logging.getLogger("otel_usage")
 
-MODULE = "flask.app"
-
 
 def patch(patches: Patches, module: ModuleType) -> None:
     """Count what passes any Flask application, and look at each request while its context is there."""
@@ -69,6 +67,8 @@ def read_facts(state: RequestState) -> RequestFacts:
         status=state.status,
         content_disposition=state.content_disposition,
         content_range=state.content_range,
+        token_name=state.token_name,
+        operation=state.operation,
         user=state.user,
         remote_user=environ.get("REMOTE_USER"),
     )
@@ -105,3 +105,6 @@ def _look(app: Any) -> None:
         request.view_args or {},
         (app.config["SESSION_COOKIE_NAME"],) if app.secret_key else (),
     )
+
+
+HOOKS = {"flask.app": patch}

@@ -8,8 +8,6 @@ from otel_usage.instrumentation import headers, wsgi_exchange
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState
 
-MODULE = "opentelemetry.instrumentation.wsgi"
-
 
 def patch(patches: Patches, module: ModuleType) -> None:
     """Count what passes the middleware."""
@@ -34,6 +32,11 @@ def read_facts(state: RequestState) -> RequestFacts:
         status=state.status,
         content_disposition=state.content_disposition,
         content_range=state.content_range,
+        token_name=state.token_name,
+        operation=state.operation,
         remote_user=environ.get("REMOTE_USER"),
         plain=True,
     )
+
+
+HOOKS = {"opentelemetry.instrumentation.wsgi": patch}
