@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format lint types imports docs bench clean
+.PHONY: help demo test test-oldest check format lint types imports docs bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,21 @@ demo: .venv/.demo ## a portal, a few thousand requests, their rows and three rep
 test: .venv/.dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+.venv-oldest/.ready: pyproject.toml constraints-oldest.txt
+	test -d .venv-oldest || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable '.[all,test]'
+	touch $@
+
+NOT_OLDEST := $(patsubst %,--ignore=tests/%.py,unit/instrumentation/test_middleware \
+	integration/frameworks/test_quart integration/frameworks/test_litestar)
+
+# The documentation speaks of the newest versions. Old releases use what newer Pythons deprecate. Quart needs a newer
+# Flask than we do, Litestar a package that an old FastAPI takes for another.
+test-oldest: .venv-oldest/.ready ## the frameworks' tests with the oldest versions that are supported
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile -W ignore::DeprecationWarning \
+		-W ignore::PendingDeprecationWarning -W ignore::UserWarning -k 'not is_documented' $(NOT_OLDEST) \
+		tests/unit/instrumentation tests/unit/exporter tests/integration/frameworks tests/integration/identity
+
 check: format lint types imports test ## everything that must hold before a commit (docs are tests too)
 
 format: .venv/.dev ## is the code formatted?
@@ -46,4 +61,4 @@ bench: .venv/.dev ## measure; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what was made
-	rm -rf .venv otel-usage-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest otel-usage-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

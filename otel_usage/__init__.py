@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from otel_usage.bootstrap import install, uninstall
     from otel_usage.exporter.span_exporter import DuckDBSpanExporter
     from otel_usage.instrumentation.application import identify, record_access
+    from otel_usage.wrap import wrap_asgi, wrap_wsgi
 
-__all__ = ["DuckDBSpanExporter", "__version__", "identify", "install", "record_access", "uninstall"]
+__all__ = [
+    "DuckDBSpanExporter",
+    "__version__",
+    "identify",
+    "install",
+    "record_access",
+    "uninstall",
+    "wrap_asgi",
+    "wrap_wsgi",
+]
 
 __version__ = "0.1.0"
 
@@ -20,6 +30,8 @@ _HOMES = {
     "uninstall": "otel_usage.bootstrap",
     "identify": "otel_usage.instrumentation.application",
     "record_access": "otel_usage.instrumentation.application",
+    "wrap_asgi": "otel_usage.wrap",
+    "wrap_wsgi": "otel_usage.wrap",
     "DuckDBSpanExporter": "otel_usage.exporter.span_exporter",
 }
 

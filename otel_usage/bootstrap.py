@@ -4,11 +4,11 @@ Called by the launcher's entry point or by an application itself. It makes no fi
 request of a process does, since this also runs in supervisors and before forks.
 """
 
+import atexit
 import logging
 from functools import partial
 from typing import Any
 
-from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_usage import settings as settings_module
@@ -37,9 +37,9 @@ def install(tracer_provider: TracerProvider | None = None) -> None:
     """Record every HTTP request of this process that OpenTelemetry sees.
 
     Args:
-        tracer_provider: The provider whose request spans are recorded. Without one the global provider; where
-            that is still the API's proxy, an SDK provider is made and set, configured by the `OTEL_*` variables;
-            it gives way to one that the application sets later.
+        tracer_provider: The one provider whose request spans are recorded. Without it those of every SDK provider
+            are; and where the application has set none, one stands in until it does, configured by the `OTEL_*`
+            variables.
 
     A second call does nothing until `uninstall()`. Settings that cannot be used are logged and defaulted.
     """
@@ -70,46 +70,30 @@ class _Installation:
         self._recorder = Recorder(settings)
         self._keeper = Keeper(settings, self._recorder) if settings.exporter == "duckdb" else None
         self._patches = Patches()
-        self._provider: Any = None
         self._processor = UsageSpanProcessor(
             self._keep,
             self._recorder.token_key,
             self._recorder.force_flush,
             self._recorder.shutdown,
             lost=partial(self._recorder.count, ENCODE_ERROR),
-            is_alone=lambda: providers.is_seen_by_one(self._provider),
+            is_alone=lambda: self._followed.is_alone(),
         )
-        if self._keeper is not None:
+        is_keeping = self._keeper is not None
+        if is_keeping:
             span_exporter.leave_to_processor(settings.database)
-        self._find_provider(provider)
+        self._followed = providers.Followed(self._processor, all_requests=is_keeping, only=provider)
+        self._followed.begin(self._patches)
+        # Where nothing is kept, nobody would see the attributes until the application sets a provider.
+        if provider is None and is_keeping and providers.is_missing():
+            providers.stand_in(self._patches)
         patch_all(self._patches)
 
     def remove(self) -> None:
         self._processor.active = False
-        self._leave_provider()
         self._patches.undo()
         self._recorder.shutdown()
+        atexit.unregister(self._recorder.shutdown)
         span_exporter.take_back(self.settings.database)
-
-    def _find_provider(self, given: TracerProvider | None) -> None:
-        provider: Any = given or trace.get_tracer_provider()
-        if providers.is_sdk(provider):
-            self._follow(provider)
-            return
-        # Where nothing is kept, nobody would see the attributes until the application sets a provider.
-        made = providers.make() if self._keeper is not None else None
-        if made is not None:
-            self._follow(made)
-        providers.on_set(self._patches, made, self._follow)
-
-    def _follow(self, provider: Any) -> None:
-        self._leave_provider()
-        self._provider = provider
-        providers.attach(provider, self._processor, all_requests=self._keeper is not None)
-
-    def _leave_provider(self) -> None:
-        if self._provider is not None:
-            providers.detach(self._provider, self._processor)
 
     def _keep(self, request: FinishedRequest) -> None:
         if self._keeper is not None:

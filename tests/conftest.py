@@ -2,7 +2,20 @@
 
 import signal
 
+import pytest
+
 # A background job of a shell ignores interrupts, one under nohup hang-ups, and so would every process that the tests
 # start and then interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the tests that compare with what is written."""
+    parser.addoption("--update-docs", action="store_true", help="write the tables of docs/frameworks.md anew")
+
+
+@pytest.fixture
+def update_docs(pytestconfig: pytest.Config) -> bool:
+    """Whether to write tables of the documentation instead of comparing with them."""
+    return bool(pytestconfig.getoption("--update-docs"))

@@ -40,6 +40,8 @@ _QUERY_TOKEN: Final = re.compile(r"(?:^|[?&;])(api_key|access_token|token|apikey
 _SIGNED: Final = re.compile(
     r"(.+)(?:\.[A-Za-z0-9_-]{4,8}\.[A-Za-z0-9_-]{27,86}|:[A-Za-z0-9]{4,8}:[A-Za-z0-9_-]{27,86})", re.DOTALL
 )
+# Behind the signature: [time of the last access, time of creation, content], as JSON (SignedCookieSessionFactory).
+_PYRAMID_SESSION: Final = re.compile(rb"\[[0-9.]+, ([0-9.]+, \{.*\})\]\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,12 @@ class Credential:
         text: What is fingerprinted: the bare token, the user name of a Basic credential without password, or the
             part of a session cookie that stays the same.
         scheme: bearer, token, api_key, basic or session.
+        stable: What is fingerprinted instead, where the part that stays the same does not stand in the cookie as it is.
     """
 
     text: str = field(repr=False)
     scheme: str
+    stable: str | None = field(default=None, repr=False)
 
 
 def find_credential(facts: RequestFacts) -> Credential | None:
@@ -129,8 +133,19 @@ def _of_cookie(header: str | None, names: tuple[str, ...]) -> Credential | None:
     found = _cookie_pattern(names).search(header) if header else None
     if found is None:
         return None
-    signed = _SIGNED.fullmatch(found[1])
-    return Credential(as_sent(signed[1] if signed else found[1]), "session")
+    raw = found[1]
+    signed = _SIGNED.fullmatch(raw)
+    return Credential(as_sent(signed[1] if signed else raw), "session", None if signed else _stable_part(raw))
+
+
+def _stable_part(cookie: str) -> str | None:
+    """When a session of Pyramid began, and what is in it: its cookie is made anew at almost every access."""
+    try:
+        decoded = binascii.a2b_base64(cookie.replace("-", "+").replace("_", "/") + "=" * (-len(cookie) % 4))
+    except ValueError:
+        return None
+    found = _PYRAMID_SESSION.search(decoded)
+    return found[1].decode("latin-1") if found else None
 
 
 @lru_cache(maxsize=64)

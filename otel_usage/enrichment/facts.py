@@ -53,6 +53,7 @@ class RequestFacts:
         remote_user: REMOTE_USER of WSGI, or None.
         token_name: The application's own name for the token, as its authentication library knows it, or None.
         operation: The route under the application's own human name, or None.
+        refused: Whether the framework said that the credential is not valid, whatever the answer's status.
         websocket: Whether this is a WebSocket connection.
         plain: No framework took part: a route is derived from the path.
     """
@@ -72,6 +73,7 @@ class RequestFacts:
     remote_user: str | None = None
     token_name: str | None = None
     operation: str | None = None
+    refused: bool = False
     websocket: bool = False
     plain: bool = False
 

@@ -70,7 +70,7 @@ def token_in(credential: Credential | None, key: bytes | None) -> Token | None:
     text, scheme = credential.text, credential.scheme
     claims = read_claims(text)
     hidden = scheme in _SCHEMES_WITHOUT_HINT or (claims is not None and claims.expires)
-    identity = (claims and claims.identity) or text
+    identity = (claims and claims.identity) or credential.stable or text
     return Token(None if key is None else fingerprint(key, identity), scheme, None if hidden else hint(text))
 
 
@@ -78,8 +78,8 @@ def user_of(facts: RequestFacts) -> User | None:
     """The user of a request: as the framework says, else of Basic, else REMOTE_USER, else the `sub` of a JWT.
 
     Basic and JWT are claims that nobody here verifies: they name a user only when the answer was neither 401 nor
-    403. The framework and the server in front of it are believed always, but the credential's own text is never a
-    user.
+    403, and no framework refused them. The framework and the server in front of it are believed always, but the
+    credential's own text is never a user.
     """
     return user_with(facts, find_credential(facts))
 
@@ -87,7 +87,7 @@ def user_of(facts: RequestFacts) -> User | None:
 def user_with(facts: RequestFacts, credential: Credential | None) -> User | None:
     """`user_of` a request whose credential is found already."""
     raw = credential.text if credential else ""
-    believed = facts.status not in _REFUSED
+    believed = facts.status not in _REFUSED and not facts.refused
     user = facts.user
     found = _user(user.id, user.name, "framework", raw) if user else None
     if found is None and believed and (name := basic_user(facts)):

@@ -59,7 +59,7 @@ def text(value: Any) -> str | None:
     if isinstance(value, Mapping):
         return json.dumps(dict(value), default=str, ensure_ascii=False)
     if isinstance(value, bytes):
-        return value.hex()
+        return value.hex() or None
     return str(value) or None
 
 

@@ -77,6 +77,9 @@ class _Exchange:
             self.state.request_bytes += len(message.get("body") or b"")
         elif kind == "websocket.receive":
             self.state.request_bytes += _frame_bytes(message)
+        elif kind == "http.disconnect" and not self.state.kept and self.state.error_type is None:
+            # Frameworks that learn of it here may end the answer as if nothing had happened.
+            self.state.error_type = CLIENT_DISCONNECTED
         return message
 
     async def send(self, message: Message) -> None:

@@ -52,7 +52,10 @@ class Patches:
         self._undo.append(action)
 
     def undo(self) -> None:
-        """Put every original back, the last first."""
+        """Put every original back, the last first; what cannot be put back does not keep the rest from it."""
         self.active = False
         while self._undo:
-            self._undo.pop()()
+            try:
+                self._undo.pop()()
+            except Exception:
+                _logger.warning("Something that otel-usage replaced cannot be put back.", exc_info=True)

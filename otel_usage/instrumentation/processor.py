@@ -169,18 +169,7 @@ def _facts(state: RequestState) -> RequestFacts:
 
 def _seen(state: RequestState) -> tuple[object, ...]:
     """What a description depends on and the answer or the application may still change."""
-    return (_status(state), state.content_disposition, state.content_range, state.revision)
-
-
-def _status(state: RequestState) -> int | None:
-    if state.status is not None or state.span is None:
-        return state.status
-    attributes = state.span.attributes or {}
-    for name in key.STATUS_KEYS:
-        value = attributes.get(name)
-        if isinstance(value, int):
-            return value
-    return None
+    return (state.status_code(), state.content_disposition, state.content_range, state.revision)
 
 
 def _recorded_exception(span: Span) -> str | None:
@@ -232,9 +221,9 @@ def _overlay(state: RequestState) -> dict[str, Any]:
         overlay[key.PATH_KEY] = facts.path
         overlay[key.QUERY_KEY] = _query(facts)
         overlay[key.REFERER] = facts.headers.get("referer")
-        if facts.route is not None:
-            overlay[key.HTTP_ROUTE] = facts.route
-    status = _status(state)
+        # What the instrumentation takes for the route may be the raw path, or a mount's where nothing in it was met.
+        overlay[key.HTTP_ROUTE] = facts.route or overlay.get(key.HTTP_ROUTE)
+    status = state.status_code()
     if status is not None:
         overlay[key.HTTP_STATUS_CODE] = status
     if state.error_type is not None:

@@ -1,87 +1,194 @@
-"""The tracer provider whose request spans are seen: the application's, or one made where there is none.
+"""Which spans are seen: SERVER spans of every SDK tracer, whatever provider it is of, and whenever that came.
 
-One that was made gives way to the application's own, whenever that comes. What is done with spans is the
+And the provider that is put where there is none, until the application sets its own. What is done with spans is the
 processor's.
 """
 
+import logging
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
+from opentelemetry.trace import SpanKind
 
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
-from otel_usage.instrumentation.sampler import unwrap_sampler, wrap_sampler
+from otel_usage.instrumentation.sampler import UsageSampler, unwrap_sampler, wrap_sampler
+
+_logger = logging.getLogger("otel_usage")
+
+_SHUTDOWN_MILLISECONDS: Final = 5000
 
 
-def is_sdk(provider: Any) -> bool:
-    """Whether a provider makes spans that processors see; the API's proxy does not."""
-    return hasattr(provider, "add_span_processor") and hasattr(provider, "sampler")
+class Followed:
+    """The tracers whose SERVER spans are shown to a processor: each from its first SERVER span on.
 
+    An application may make a provider for its instrumentation alone, replace the sampler of one, or hand over tracers
+    long before `install()`: what they have in common is that a tracer starts a span.
 
-def make() -> TracerProvider:
-    """Make the global provider, configured by the `OTEL_*` variables as the SDK does."""
-    provider = TracerProvider()
-    trace.set_tracer_provider(provider)
-    return provider
-
-
-def attach(provider: Any, processor: UsageSpanProcessor, *, all_requests: bool) -> None:
-    """Show the provider's spans to the processor; `all_requests` also those that are not sampled."""
-    if all_requests:
-        wrap_sampler(provider)
-    provider.add_span_processor(processor)
-
-
-def detach(provider: Any, processor: UsageSpanProcessor) -> None:
-    """Undo `attach`."""
-    unwrap_sampler(provider)
-    multi = getattr(provider, "_active_span_processor", None)
-    processors = getattr(multi, "_span_processors", None)
-    if multi is not None and processors is not None:
-        multi._span_processors = tuple(other for other in processors if other is not processor)
-
-
-def is_seen_by_one(provider: Any) -> bool:
-    """Whether the provider has one processor only."""
-    multi = getattr(provider, "_active_span_processor", None)
-    return len(getattr(multi, "_span_processors", ())) == 1
-
-
-def on_set(patches: Patches, made: TracerProvider | None, follow: Callable[[Any], None]) -> None:
-    """Call `follow` with the SDK provider that the application sets, before its first span.
-
-    Where ours was made and set before, the API would refuse the application's: it takes the place of ours, and the
-    tracers that instrumentations hold already become its tracers.
+    Args:
+        processor: Shown the spans, in the thread that starts them and after all other processors.
+        all_requests: Whether it is shown also those that are not sampled.
+        only: The one provider that is followed; None for all.
     """
 
-    def setting(original: Any) -> Any:
-        def _set_tracer_provider(tracer_provider: Any, log: bool) -> None:
-            replaces = made is not None and trace._TRACER_PROVIDER is made and is_sdk(tracer_provider)
-            if replaces:
-                trace._TRACER_PROVIDER = tracer_provider
+    def __init__(self, processor: UsageSpanProcessor, *, all_requests: bool, only: Any = None) -> None:
+        self._processor = processor
+        self._all_requests = all_requests
+        self._only = getattr(only, "_active_span_processor", None)
+        self._ours = (_Ending(processor),)
+        self._tracers: weakref.WeakSet[Tracer] = weakref.WeakSet()
+        # Replaced, never changed: read by every request while another thread may add to it.
+        self._multis: tuple[weakref.ref[Any], ...] = ()
+        self._warned = False
+
+    def begin(self, patches: Patches) -> None:
+        """See every SERVER span from now on, until `patches` are undone."""
+        patches.at_undo(self._leave)
+        patches.replace(Tracer, "start_span", self._starting)
+
+    def is_alone(self) -> bool:
+        """Whether nobody else sees the spans of any followed provider."""
+        for known in self._multis:
+            multi = known()
+            if multi is not None and getattr(multi, "_span_processors", None) != self._ours:
+                return False
+        return bool(self._multis)
+
+    def _starting(self, original: Any) -> Any:
+        def start_span(
+            tracer: Any,
+            name: str,
+            context: Context | None = None,
+            kind: SpanKind = SpanKind.INTERNAL,
+            *args: Any,
+            **kwargs: Any,
+        ) -> Any:
+            if kind is not SpanKind.SERVER or not self._follow(tracer):
+                return original(tracer, name, context, kind, *args, **kwargs)
+            span = original(tracer, name, context, kind, *args, **kwargs)
+            self._show(span, context)
+            return span
+
+        return start_span
+
+    def _follow(self, tracer: Any) -> bool:
+        try:
+            multi = tracer.span_processor
+            if not self._processor.active or (self._only is not None and multi is not self._only):
+                return False
+            if self._all_requests and not isinstance(tracer.sampler, UsageSampler):
+                wrap_sampler(tracer)
+                self._tracers.add(tracer)
+            for known in self._multis:
+                if known() is multi:
+                    break
             else:
-                original(tracer_provider, log)
-            if trace._TRACER_PROVIDER is tracer_provider and is_sdk(tracer_provider):
-                follow(tracer_provider)
-            if replaces:
-                _hand_over(made, tracer_provider)
-                patches.at_undo(lambda: unwrap_sampler(made))
+                self._join(multi)
+        except Exception:
+            self._warn()
+        return True
+
+    def _join(self, multi: Any) -> None:
+        """Be told when the provider is flushed or shut down."""
+        self._multis = (*(known for known in self._multis if known() is not None), weakref.ref(multi))
+        if self._ours[0] not in getattr(multi, "_span_processors", ()):
+            multi.add_span_processor(self._ours[0])
+
+    def _show(self, span: Any, context: Context | None) -> None:
+        try:
+            if isinstance(span, Span) and span.is_recording():
+                self._processor.on_start(span, context)
+        except Exception:
+            self._warn()
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            _logger.warning("A request span cannot be followed; further ones are not logged.", exc_info=True)
+
+    def _leave(self) -> None:
+        for tracer in list(self._tracers):
+            unwrap_sampler(tracer)
+        for multi in (known() for known in self._multis):
+            if multi is not None:
+                with multi._lock:
+                    multi._span_processors = tuple(other for other in multi._span_processors if other not in self._ours)
+
+
+class _Ending(SpanProcessor):
+    """What a provider has of us, since `Followed` shows spans by itself.
+
+    The end of one provider is not that of the process: others may go on, and applications replace theirs.
+    """
+
+    def __init__(self, processor: UsageSpanProcessor) -> None:
+        self._processor = processor
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._processor.force_flush(timeout_millis)
+
+    def shutdown(self) -> None:
+        self._processor.force_flush(_SHUTDOWN_MILLISECONDS)
+
+
+def is_missing() -> bool:
+    """Whether the global provider is still the API's proxy, which makes no spans."""
+    return isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def stand_in(patches: Patches) -> None:
+    """Put a provider in the place of the API's proxy, configured by the `OTEL_*` variables as the SDK does.
+
+    The API takes a provider once only, and is not asked here: so what the application sets is taken as if there had
+    been none. Tracers that instrumentations hold by then become its tracers.
+    """
+    standing = StandIn()
+
+    def setting(original: Callable[..., None]) -> Callable[..., None]:
+        def _set_tracer_provider(*args: Any, **kwargs: Any) -> None:
+            original(*args, **kwargs)
+            provider = trace._TRACER_PROVIDER
+            if provider is not None and provider is not standing:
+                standing.give_way(provider)
 
         return _set_tracer_provider
 
+    trace._TRACER_PROVIDER = standing
+    patches.at_undo(lambda: _take_away(standing))
     patches.replace(trace, "_set_tracer_provider", setting)
 
 
-def _hand_over(made: Any, theirs: Any) -> None:
-    """Make ours a front of theirs: for tracers that it has issued, and for those it may still issue."""
-    made.sampler = theirs.sampler
-    made._resource = theirs.resource
-    made._active_span_processor = theirs._active_span_processor
-    made.id_generator = theirs.id_generator
-    for tracer in list(getattr(made, "_tracers", {}).values()):
-        tracer.sampler = theirs.sampler
-        tracer.resource = theirs.resource
-        tracer.span_processor = theirs._active_span_processor
-        tracer.id_generator = theirs.id_generator
+def _take_away(standing: "StandIn") -> None:
+    """Let the API have its proxy again, unless the application has made the stand-in or another provider its own."""
+    if trace._TRACER_PROVIDER is standing and not standing.is_kept:
+        trace._TRACER_PROVIDER = None
+        standing.give_way(trace._PROXY_TRACER_PROVIDER)
+        standing.shutdown()
+
+
+class StandIn(TracerProvider):
+    """The provider while the application has set none.
+
+    Attributes:
+        is_kept: Whether the application has made it its own by adding a processor: it gives way to nobody then.
+    """
+
+    is_kept = False
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """As any provider; from now on it is the application's, as if the application had set it."""
+        super().add_span_processor(span_processor)
+        if not self.is_kept and trace._TRACER_PROVIDER is self:
+            self.is_kept = True
+            trace._set_tracer_provider(self, log=False)
+
+    def give_way(self, provider: Any) -> None:
+        """Make every tracer that was issued here, or still will be, one of `provider`, which may be no SDK's."""
+        self.get_tracer = provider.get_tracer  # type: ignore[method-assign]  # of this instance only
+        for scope, tracer in list(self._tracers.items()):
+            successor = provider.get_tracer(scope.name, scope.version, scope.schema_url, scope.attributes)
+            tracer.start_span = successor.start_span  # type: ignore[method-assign]  # likewise

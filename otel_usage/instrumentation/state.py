@@ -4,19 +4,22 @@ Filled by the protocol and framework files, read once by the processor. No rules
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar, Token
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from otel_usage import attributes as key
 from otel_usage.enrichment.facts import ApplicationWord, FrameworkCredential, FrameworkUser, RequestFacts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
 
 CLIENT_DISCONNECTED: Final = "client_disconnected"
-_MARK: Final = "otel_usage.request"
+# Where the state of a request stands in its environ or scope.
+MARK: Final = "otel_usage.request"
 
 
 class Keeper(Protocol):
@@ -42,6 +45,7 @@ class RequestState:
         expected_bytes: The answer's Content-Length, or None.
         user, credential: Who a framework said it was, and the credential it found in a place of the application's own,
             while they could be seen.
+        refused: Whether a framework said that the credential is not valid, whatever the answer's status.
         token_name, operation: What a framework called the token and the route, while it could be seen.
         error_type: Qualified name of the exception that ended the request, or CLIENT_DISCONNECTED.
         end_time_ns: When the answer was complete, if that was before its span ended.
@@ -67,6 +71,7 @@ class RequestState:
         "operation",
         "overlay",
         "read_facts",
+        "refused",
         "request_bytes",
         "response_bytes",
         "revision",
@@ -94,6 +99,7 @@ class RequestState:
         self.credential: FrameworkCredential | None = None
         self.token_name: str | None = None
         self.operation: str | None = None
+        self.refused = False
         self.word: ApplicationWord | None = None
         self.revision = 0
         self.status: int | None = None
@@ -106,6 +112,13 @@ class RequestState:
         self.end_time_ns: int | None = None
         self.ended = False
         self.kept = False
+
+    def status_code(self) -> int | None:
+        """HTTP status of the answer, by its own word or else by the instrumentation's; None while unknown."""
+        if self.status is not None or self.span is None:
+            return self.status
+        attributes = self.span.attributes or {}
+        return next((value for name in key.STATUS_KEYS if isinstance(value := attributes.get(name), int)), None)
 
     def failed(self, error: BaseException) -> None:
         """An exception left the application: a server answers 500 if nothing was answered yet."""
@@ -157,19 +170,29 @@ def current() -> RequestState | None:
     return None if state is None or state.kept else state
 
 
+def _leave_to_parent() -> None:
+    """A request that is served while its process forks stays the parent's: the child makes no record of it."""
+    state = _current.get()
+    if state is not None:
+        state.kept = True
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 def counting(carrier: MutableMapping[str, Any]) -> bool:
     """Whether an outer wrap of this very request already counts its bytes.
 
     Known by a mark in its environ or scope, which middlewares copy: a request that an application makes to another in
     its own process is another request.
     """
-    state = carrier.get(_MARK)
+    state = carrier.get(MARK)
     return isinstance(state, RequestState) and not state.kept
 
 
 def begin(read_facts: Callable[[RequestState], RequestFacts], carrier: MutableMapping[str, Any]) -> RequestState:
     """The state of a request whose bytes will be counted, marked in its environ or scope."""
-    state = carrier[_MARK] = RequestState(read_facts, carrier, counted=True)
+    state = carrier[MARK] = RequestState(read_facts, carrier, counted=True)
     return state
 
 

@@ -3,14 +3,22 @@
 The raw token is in such objects too: only what is named below is read.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from otel_usage.instrumentation.users import scalar
+from otel_usage.enrichment.facts import FrameworkUser
+from otel_usage.instrumentation.users import framework_user, loaded, scalar
 
 _TOKEN_NAMES: Final = ("name", "label", "title", "description")
 _TOKEN_OWNERS: Final = ("application", "client")
+_CLAIMS: Final = frozenset(("iss", "sub", "exp", "jti"))
 _TOKEN_IDS: Final = ("jti", "client_id", "azp")
+# What only somebody who signs in has.
+_LOGINS: Final = ("username", "user_name", "preferred_username", "login", "email")
+_HOLDERS: Final = ("owner", "user")
+_HOLDER_IDS: Final = ("owner_id", "user_id")
+_NAMED_AS_TOKEN: Final = re.compile(r"(?:Token|Key)(?![a-z])(?!.*User)")
 
 
 def token_name(token: Any) -> str | None:
@@ -22,8 +30,11 @@ def token_name(token: Any) -> str | None:
 
     Only loaded values are read; whoever keeps the name must hold it against the raw credential.
     """
+    if token is None:
+        return None
     values = _loaded(token)
-    name = _first(values, _TOKEN_NAMES)
+    # The `name` among claims is the user's (OpenID Connect Core, 5.1).
+    name = _first(values, _TOKEN_NAMES) if _CLAIMS.isdisjoint(values) else None
     if name is not None:
         return name
     for owner in _TOKEN_OWNERS:
@@ -33,12 +44,41 @@ def token_name(token: Any) -> str | None:
     return _first(values, _TOKEN_IDS)
 
 
+def identity(subject: Any) -> tuple[FrameworkUser | None, str | None]:
+    """The user and the token's name by what an authentication dependency returned: a user, claims, or a token's row.
+
+    A row of a token table has an owner and nothing to sign in with, or is called so and has a name ("ApiKey"): it is
+    nobody itself, so its own id is no user's.
+    """
+    if subject is None:
+        return None, None
+    values = _loaded(subject)
+    if _CLAIMS & values.keys():
+        return framework_user(subject), _first(values, _TOKEN_IDS)
+    if _first(values, _LOGINS) is not None:
+        return framework_user(subject), None
+    is_token = _NAMED_AS_TOKEN.search(type(subject).__name__) is not None
+    holder = _holder(values, with_ids=is_token)
+    name = token_name(subject) if is_token or values.get("owner") is not None else None
+    if holder is None and name is None:
+        return framework_user(subject), None
+    return holder, name
+
+
+def _holder(values: Mapping[str, Any], *, with_ids: bool) -> FrameworkUser | None:
+    holders = [_related(values, name) for name in _HOLDERS]
+    if with_ids:
+        holders += [values.get(name) for name in _HOLDER_IDS]
+    return next((user for holder in holders if (user := framework_user(holder)) is not None), None)
+
+
 def _loaded(value: Any) -> Mapping[str, Any]:
+    values = loaded(value)
     if isinstance(value, Mapping):
-        return value
+        return values
     # simplejwt keeps the claims of its tokens there.
-    payload = getattr(value, "__dict__", {}).get("payload")
-    return payload if isinstance(payload, Mapping) else getattr(value, "__dict__", None) or {}
+    payload = values.get("payload")
+    return payload if isinstance(payload, Mapping) else values
 
 
 def _related(values: Mapping[str, Any], name: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any, Final
 from otel_usage.enrichment.facts import FrameworkUser
 
 _IDS: Final = ("id", "pk", "user_id", "uid", "sub", "identity", "username", "user_name", "email", "name")
-_NAMES: Final = ("username", "user_name", "preferred_username", "login", "display_name", "name")
+_NAMES: Final = ("username", "user_name", "preferred_username", "login", "display_name", "name", "email")
+_SESSION_USERS: Final = ("user", "user_id")
 
 
 def framework_user(user: Any) -> FrameworkUser | None:
@@ -22,26 +23,65 @@ def framework_user(user: Any) -> FrameworkUser | None:
         return None
     if isinstance(user, (str, int)) and not isinstance(user, bool):
         return FrameworkUser(str(user)) if user != "" else None
-    user_id = _look_up(user, _IDS) or _get_id(user)
+    user_id = _look_up(user, _IDS) or (_row_key(user) if _is_row(user) else _get_id(user))
     if user_id is None:
         return None
     return FrameworkUser(user_id, _look_up(user, _NAMES))
 
 
+def session_user(session: Any) -> FrameworkUser | None:
+    """Who a session was made for, by the names that Authlib's documentation and most applications give the user there.
+
+    Args:
+        session: The session as the framework has loaded it; anything but a dictionary may be lazy and is left alone.
+    """
+    if not isinstance(session, dict):
+        return None
+    return next((user for name in _SESSION_USERS if (user := framework_user(session.get(name))) is not None), None)
+
+
+def loaded(value: Any) -> Mapping[str, Any]:
+    """What lies in a mapping or in an object itself, without asking its attributes."""
+    if isinstance(value, Mapping):
+        return value
+    try:
+        return getattr(value, "__dict__", None) or {}
+    except Exception:  # an object without a dictionary may answer with anything
+        return {}
+
+
+def _is_row(value: Any) -> bool:
+    """Whether it is a row of Django's or SQLAlchemy's: an attribute that is not loaded would be a query."""
+    if isinstance(value, Mapping):
+        return False
+    values = loaded(value)
+    return "_sa_instance_state" in values or type(values.get("_state")).__name__ == "ModelState"
+
+
+def _row_key(row: Any) -> str | None:
+    """The primary key, which a row knows also where its values are deferred or expired."""
+    state = vars(row).get("_sa_instance_state")
+    if state is None:
+        return scalar(row.pk)
+    identity = getattr(state, "identity", None)
+    return scalar(identity[0]) if identity and len(identity) == 1 else None
+
+
 def _is_anonymous(user: Any) -> bool:
     try:
-        return getattr(user, "is_authenticated", True) is False
+        # A row is somebody; whether it is active may be a column that is not loaded.
+        return not _is_row(user) and getattr(user, "is_authenticated", True) is False
     except Exception:  # a property of the application's own may raise anything
         return False
 
 
 def _look_up(user: Any, names: tuple[str, ...]) -> str | None:
-    values = user if isinstance(user, Mapping) else getattr(user, "__dict__", None) or {}
+    values = loaded(user)
     for name in names:
         text = scalar(values.get(name))
         if text is not None:
             return text
-    if isinstance(user, Mapping):
+    if isinstance(user, Mapping) or _is_row(user):
         return None
     for name in names:
         try:

@@ -37,6 +37,7 @@ class Site:
     port: int
     process: subprocess.Popen[bytes]
     environment: dict[str, str]
+    label: str = ""
     answers: dict[str, Answer] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -107,7 +108,13 @@ def clean_environment(directory: Path, **more: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serve(
-    directory: Path, app: str, command: list[str], *, prepare: Callable[[Site], None] | None = None, **environment: str
+    directory: Path,
+    app: str,
+    command: list[str],
+    *,
+    prepare: Callable[[Site], None] | None = None,
+    launcher: bool = True,
+    **environment: str,
 ) -> Iterator[Site]:
     """Run `command` under the launcher with `{port}` filled in, in a folder that holds the application.
 
@@ -116,12 +123,14 @@ def serve(
         app: File name in `apps/`.
         command: Server and arguments.
         prepare: Called with the site before the server starts.
+        launcher: False starts the server by itself.
         environment: Further variables.
     """
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copy(APPS / app, directory / app)
     port = free_port()
-    full = [str(BIN / "opentelemetry-instrument"), *(part.replace("{port}", str(port)) for part in command)]
+    parts = [part.replace("{port}", str(port)) for part in command]
+    full = [str(BIN / "opentelemetry-instrument"), *parts] if launcher else [str(BIN / parts[0]), *parts[1:]]
     site = Site(directory, port, None, clean_environment(directory, **environment))  # type: ignore[arg-type]
     if prepare is not None:
         prepare(site)

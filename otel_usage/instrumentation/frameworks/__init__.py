@@ -6,8 +6,10 @@ Each file has the same verbs: `HOOKS` names the modules it waits for and the fun
 
 import importlib.util
 import logging
+import sys
 from types import ModuleType
 
+from otel_usage.instrumentation import fastapi_gaps
 from otel_usage.instrumentation.frameworks import (
     aiohttp,
     asgi,
@@ -53,8 +55,12 @@ INSTRUMENTATIONS = {
     "fastapi.applications": ("opentelemetry.instrumentation.fastapi", "fastapi"),
     "flask.app": ("opentelemetry.instrumentation.flask", "flask"),
     "pyramid.config": ("opentelemetry.instrumentation.pyramid", "pyramid"),
+    "starlette.applications": ("opentelemetry.instrumentation.starlette", "starlette"),
     "tornado.web": ("opentelemetry.instrumentation.tornado", "tornado"),
 }
+
+# Frameworks that OpenTelemetry does not instrument: their files make the spans.
+INSTRUMENTED_HERE = ("bottle", "litestar", "quart", "sanic")
 
 
 def patch_all(patches: Patches) -> None:
@@ -68,6 +74,9 @@ def patch_all(patches: Patches) -> None:
 
 def _warn_if_unseen(_patches: Patches, module: ModuleType) -> None:
     instrumentation, extra = INSTRUMENTATIONS[module.__name__]
+    # FastAPI is a Starlette for which its own instrumentation suffices, and newer versions make spans by themselves.
+    if (extra == "starlette" and "fastapi" in sys.modules) or (extra == "fastapi" and fastapi_gaps.makes_spans()):
+        return
     if importlib.util.find_spec(instrumentation) is None:
         _logger.warning(
             "%s is imported but %s is not installed: its requests make no spans and no rows. "

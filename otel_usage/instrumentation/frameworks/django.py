@@ -5,12 +5,12 @@ from time import time_ns
 from types import ModuleType
 from typing import Any
 
-from otel_usage.enrichment.facts import FrameworkUser, RequestFacts
+from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.instrumentation import asgi_exchange, headers, wsgi_exchange
 from otel_usage.instrumentation.django_gaps import know_routes, span_of_refused
+from otel_usage.instrumentation.django_identity import operation_of, token_name_of, user_of
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, bind, current, qualified_name
-from otel_usage.instrumentation.users import framework_user
 
 
 def patch(patches: Patches, module: ModuleType) -> None:
@@ -96,29 +96,14 @@ def read_facts(state: RequestState) -> RequestFacts:
         path_params=None if match is None else {name: str(value) for name, value in match.kwargs.items()},
         headers=headers.of_environ(request.META),
         session_cookie_names=(settings.SESSION_COOKIE_NAME,) if hasattr(request, "session") else (),
-        status=state.status if state.status is not None else _span_status(state),
+        status=state.status_code(),
         content_disposition=state.content_disposition,
         content_range=state.content_range,
-        token_name=state.token_name,
-        operation=state.operation,
-        user=_user(request),
+        token_name=token_name_of(request),
+        operation=operation_of(request),
+        user=user_of(request),
         remote_user=request.META.get("REMOTE_USER"),
     )
-
-
-def _user(request: Any) -> FrameworkUser | None:
-    """The user as far as the application has looked: forcing Django's lazy object would query the database."""
-    seen = vars(request)
-    user = seen.get("user")
-    if user is None or type(user).__name__ == "SimpleLazyObject":
-        user = seen.get("_cached_user") or seen.get("_acached_user")
-    return framework_user(user)
-
-
-def _span_status(state: RequestState) -> int | None:
-    attributes = (state.span.attributes if state.span is not None else None) or {}
-    status = attributes.get("http.response.status_code", attributes.get("http.status_code"))
-    return status if isinstance(status, int) else None
 
 
 HOOKS = {

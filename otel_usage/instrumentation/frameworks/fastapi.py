@@ -1,27 +1,22 @@
-"""FastAPI: the user is what a dependency returned that rests on a security scheme."""
+"""FastAPI: the dependencies of a request, which tell its user, and the routes of included routers."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from otel_usage.enrichment.facts import FrameworkCredential, FrameworkUser
+from otel_usage.instrumentation.asgi_scope import note_route
+from otel_usage.instrumentation.fastapi_identity import Candidates, look
 from otel_usage.instrumentation.patches import Patches
-from otel_usage.instrumentation.state import RequestState, current
-from otel_usage.instrumentation.users import framework_user
+from otel_usage.instrumentation.state import current
 
 _logger = logging.getLogger("otel_usage")
 
-_MAX_ROUTES = 4096
-
-_Calls = tuple[list[Callable[..., Any]], list[Callable[..., Any]]]
-
 
 def patch(patches: Patches, module: ModuleType) -> None:
-    """Look at the solved dependencies of each request; everything else is ASGI."""
+    """Look at the solved dependencies of each request, and at its route in an included router."""
     from fastapi.security.base import SecurityBase
 
-    candidates = _Candidates(SecurityBase)
+    candidates = Candidates(SecurityBase)
 
     def solving(original: Any) -> Any:
         async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
@@ -34,13 +29,27 @@ def patch(patches: Patches, module: ModuleType) -> None:
                 return await original(*args, **kwargs)
             finally:
                 try:
-                    _look(state, cache, candidates.of(kwargs["dependant"]))
+                    look(state, cache, candidates.of(kwargs["dependant"]))
                 except Exception:
                     _logger.debug("The user of a FastAPI request cannot be told.", exc_info=True)
 
         return solve_dependencies
 
     patches.replace(module, "solve_dependencies", solving)
+    if "handle" in vars(module.APIRoute):
+        patches.replace(module.APIRoute, "handle", _noting_included)
+
+
+def _noting_included(original: Any) -> Any:
+    """Since 0.137 the route of an included router is only a part: its whole path is in a context beside it."""
+
+    async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        context = scope.get("fastapi", {}).get("effective_route_context")
+        if getattr(context, "original_route", None) is self:
+            note_route(scope, context)
+        await original(self, scope, receive, send)
+
+    return handle
 
 
 class _Cache(dict[Any, Any]):
@@ -48,68 +57,6 @@ class _Cache(dict[Any, Any]):
 
     def __bool__(self) -> bool:
         return True
-
-
-class _Candidates:
-    """For each route, its security schemes, and the dependencies whose results may be its user: innermost first.
-
-    The innermost knows the user; those around it may return what the user may see.
-    """
-
-    def __init__(self, security_base: type) -> None:
-        self._security_base = security_base
-        self._known: dict[int, tuple[Any, _Calls]] = {}
-
-    def of(self, dependant: Any) -> _Calls:
-        known = self._known.get(id(dependant))
-        if known is None:
-            if len(self._known) >= _MAX_ROUTES:
-                self._known.clear()
-            # The dependant is kept beside its answer, so that its id stays its own.
-            known = self._known[id(dependant)] = (dependant, self._calls(dependant))
-        return known[1]
-
-    def _calls(self, dependant: Any) -> _Calls:
-        calls: list[Any] = [sub.call for sub in self._walk(dependant)]
-        schemes: list[Any] = [call for call in calls if isinstance(call, self._security_base)]
-        return schemes, [call for call in calls if not isinstance(call, self._security_base)]
-
-    def _walk(self, dependant: Any) -> Iterator[Any]:
-        for sub in dependant.dependencies:
-            yield from self._walk(sub)
-            if isinstance(sub.call, self._security_base) or self._is_secured(sub):
-                yield sub
-
-    def _is_secured(self, dependant: Any) -> bool:
-        return any(isinstance(sub.call, self._security_base) or self._is_secured(sub) for sub in dependant.dependencies)
-
-
-def _look(state: RequestState, cache: Mapping[Any, Any], calls: _Calls) -> None:
-    """Who made the request, and the credential of an API key scheme, which is called whatever the application likes."""
-    results = {key[0]: value for key, value in cache.items()}
-    schemes, candidates = calls
-    if all(results.get(scheme) is None for scheme in schemes):
-        return
-    state.credential = next(filter(None, (_credential(scheme, results.get(scheme)) for scheme in schemes)), None)
-    state.user = _user(results, candidates)
-
-
-def _credential(scheme: Any, result: Any) -> FrameworkCredential | None:
-    model: Any = getattr(scheme, "model", None)
-    place = getattr(getattr(model, "in_", None), "value", None)
-    if place is None or not isinstance(result, str) or not result:
-        return None
-    return FrameworkCredential(result, model.name if place == "query" else None)
-
-
-def _user(results: Mapping[Any, Any], candidates: list[Callable[..., Any]]) -> FrameworkUser | None:
-    """The first result that is somebody; text is not taken, since it may be the credential itself."""
-    for call in candidates:
-        result = results.get(call)
-        user = None if isinstance(result, (str, bytes)) else framework_user(result)
-        if user is not None:
-            return user
-    return None
 
 
 HOOKS = {"fastapi.routing": patch}

@@ -1,8 +1,9 @@
-"""Flask, with flask-login's and other libraries' user in `flask.g`."""
+"""Flask."""
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -10,9 +11,10 @@ from weakref import WeakSet
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.resources import know_templates
 from otel_usage.instrumentation import headers, wsgi_exchange
+from otel_usage.instrumentation.flask_identity import credential_in, patch_httpauth, token_name_in, user_in
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current
-from otel_usage.instrumentation.users import framework_user
+from otel_usage.instrumentation.users import session_user
 
 _logger = logging.getLogger("otel_usage")
 
@@ -20,7 +22,7 @@ _logger = logging.getLogger("otel_usage")
 def patch(patches: Patches, module: ModuleType) -> None:
     """Count what passes any Flask application, and look at each request while its context is there."""
     # The hook runs while the package `flask` itself is still being imported.
-    from flask.signals import request_finished
+    from flask.signals import got_request_exception, request_finished
 
     def look(sender: Any, **_: Any) -> None:
         try:
@@ -30,8 +32,10 @@ def patch(patches: Patches, module: ModuleType) -> None:
             _logger.debug("A Flask request cannot be looked at.", exc_info=True)
 
     patches.replace(module.Flask, "__call__", _serve)
-    request_finished.connect(look, weak=False)
-    patches.at_undo(lambda: request_finished.disconnect(look))
+    # An exception that Flask hands on to the server (PROPAGATE_EXCEPTIONS) finishes no request.
+    for signal in (request_finished, got_request_exception):
+        signal.connect(look, weak=False)
+        patches.at_undo(partial(signal.disconnect, look))
 
 
 # Applications whose routes are known.
@@ -70,6 +74,7 @@ def read_facts(state: RequestState) -> RequestFacts:
         token_name=state.token_name,
         operation=state.operation,
         user=state.user,
+        credential=state.credential,
         remote_user=environ.get("REMOTE_USER"),
     )
 
@@ -85,7 +90,7 @@ class _Seen:
 
 
 def _look(app: Any) -> None:
-    from flask import g
+    from flask import g, session
     from flask import request as current_request
 
     state = current()
@@ -96,15 +101,19 @@ def _look(app: Any) -> None:
         know_templates(rule.rule for rule in app.url_map.iter_rules())
     # A look through the proxy costs as much as all the rest.
     request = current_request._get_current_object()  # type: ignore[attr-defined]  # a proxy, typed as its object
-    said = vars(g._get_current_object())
     state.read_facts = read_facts
-    state.user = framework_user(said.get("_login_user")) or framework_user(said.get("user")) or state.user
+    state.operation = request.endpoint
     state.native = _Seen(
         request.environ,
         None if request.url_rule is None else request.url_rule.rule,
         request.view_args or {},
         (app.config["SESSION_COOKIE_NAME"],) if app.secret_key else (),
     )
+    said = vars(g._get_current_object())
+    kept: Any = session
+    state.user = user_in(said) or session_user(kept._get_current_object()) or state.user
+    state.token_name = token_name_in(said)
+    state.credential = credential_in(said, request, app.config) or state.credential
 
 
-HOOKS = {"flask.app": patch}
+HOOKS = {"flask.app": patch, "flask_httpauth": patch_httpauth}

@@ -1,8 +1,66 @@
-"""Starlette."""
+"""Starlette, and FastAPI on top of it: which routes a request meets, mounts included, and which cookie its session has.
 
-from collections.abc import Callable
+The rest of the request is read as any ASGI application's.
+"""
+
 from types import ModuleType
+from typing import Any
 
+from otel_usage.instrumentation.asgi_scope import note_route, note_session_cookie
 from otel_usage.instrumentation.patches import Patches
+from otel_usage.instrumentation.state import current
 
-HOOKS: dict[str, Callable[[Patches, ModuleType], None]] = {}
+
+def patch_routing(patches: Patches, module: ModuleType) -> None:
+    """Note each route that a request is handed over to: the scope has only the innermost, older versions none."""
+    for kind in (module.Route, module.WebSocketRoute, module.Mount, module.Host):
+        patches.replace(kind, "handle", _noting_route)
+
+
+def patch_sessions(patches: Patches, module: ModuleType) -> None:
+    """Note the name of the session cookie, which only the middleware knows."""
+    patches.replace(module.SessionMiddleware, "__call__", _noting_cookie)
+
+
+def patch_authentication(patches: Patches, module: ModuleType) -> None:
+    """Note that a credential was refused: the answer to that is 400 unless the application says otherwise."""
+    patches.replace(module.AuthenticationMiddleware, "__init__", _noting_refusal)
+
+
+def _noting_refusal(original: Any) -> Any:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        answer = self.on_error
+
+        def on_error(*refused: Any) -> Any:
+            state = current()
+            if state is not None:
+                state.refused = True
+            return answer(*refused)
+
+        self.on_error = on_error
+
+    return __init__
+
+
+def _noting_route(original: Any) -> Any:
+    async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        note_route(scope, self)
+        await original(self, scope, receive, send)
+
+    return handle
+
+
+def _noting_cookie(original: Any) -> Any:
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        note_session_cookie(scope, self.session_cookie)
+        await original(self, scope, receive, send)
+
+    return __call__
+
+
+HOOKS = {
+    "starlette.middleware.authentication": patch_authentication,
+    "starlette.middleware.sessions": patch_sessions,
+    "starlette.routing": patch_routing,
+}

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.urls import path
+from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 
 from otel_usage import identify, record_access
@@ -126,11 +126,14 @@ def sign_in(request):
 
 
 urlpatterns = [
-    path("organizations/<str:org>/datasets/<int:dataset_id>", dataset),
-    path("datasets", datasets),
+    path(
+        "organizations/",
+        include(([path("<str:org>/datasets/<int:dataset_id>", dataset, name="dataset")], "organizations")),
+    ),
+    path("datasets", datasets, name="datasets"),
     path("datasets/<str:dataset_id>/download", download),
     path("files/<int:file_id>", cached),
-    path("private/<int:item_id>", private),
+    path("private/<int:item_id>", private, name="private"),
     path("claims/<int:claim_id>", claims),
     path("boom", boom),
     path("said", said),

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import Response, StreamingResponse
 from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from pydantic import BaseModel
 from starlette.middleware.sessions import SessionMiddleware
 
@@ -118,6 +119,34 @@ def crash():
 
 app.mount("/v1/{org}", version_1)
 
+items = APIRouter()
+
+
+@items.get("/items/{item_id}", operation_id="getItem")
+def item(item_id: int):
+    return item_id
+
+
+@items.put("/items/{item_id}", summary="Replace an item")
+def replace(item_id: int, body: dict[str, int]):
+    return item_id
+
+
+@items.get("/invitations/{token}")
+def invitation(token: str):
+    return "welcome"
+
+
+shelves = APIRouter(prefix="/shelves/{shelf}", generate_unique_id_function=lambda route: f"shelves-{route.name}")
+shelves.add_api_route("/books/{book_id}", lambda book_id: book_id, name="book")
+inventory = APIRouter()
+inventory.include_router(items, prefix="/stock")
+inventory.include_router(shelves)
+app.include_router(inventory, prefix="/api/{region}")
+version_2 = FastAPI()
+version_2.include_router(items, prefix="/stock")
+app.mount("/v2", version_2)
+
 
 @app.post("/login")
 async def sign_in(request: Request):
@@ -132,3 +161,6 @@ async def feed(socket: WebSocket, feed_id: int):
     await socket.send_text(text * 2)
     await asyncio.sleep(0)
     await socket.close()
+
+
+behind_middleware = OpenTelemetryMiddleware(app)

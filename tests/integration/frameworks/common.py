@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.integration import cases
+from tests.integration import cases, known
 from tests.integration.site import wait_for
 
 
@@ -13,11 +13,13 @@ class FrameworkTests:
 
     Attributes:
         routes: Case -> its route in the framework's own spelling.
+        operations: Case -> the route under its human name; None where it has none.
         more_requests: How many requests were made besides the cases and the one that was walked away from.
         different: Case -> columns that this framework fills otherwise.
     """
 
     routes: ClassVar[dict[str, str]]
+    operations: ClassVar[dict[str, str | None]] = {}
     more_requests: ClassVar[int] = 0
     different: ClassVar[dict[str, dict[str, Any]]] = {}
 
@@ -34,13 +36,25 @@ class FrameworkTests:
         """The route is the framework's own, or derived where there is none."""
         assert {name: site.row_of(name)["route"] for name in self.routes} == self.routes
 
+    def test_operation(self, site):
+        """The operation is the framework's own name of the route."""
+        assert {name: site.row_of(name)["operation"] for name in self.operations} == self.operations
+
     def test_client_that_goes_away(self, site):
         """A client that goes away in the middle of a download is in the rows with what had passed."""
-        cases.check_walk_away(site)
+        cases.check_walk_away(site, told=self.is_told_who_left(site))
+
+    def is_told_who_left(self, site) -> bool:
+        """Whether the server tells the application that nobody listens any more; many ASGI servers do not."""
+        return True
 
     def test_exception_reaches_the_log(self, site):
         """The unhandled exception arrives where it would without us."""
         wait_for(lambda: "RuntimeError: boom on purpose" in site.log, seconds=5)
+
+    def test_what_is_known_is_documented(self, site, update_docs):
+        """The table of the documentation says what the rows say."""
+        known.check("frameworks", site.label, known.of_framework(site), update=update_docs)
 
     def test_no_credential_is_kept(self, site):
         """No raw credential is found anywhere afterwards."""

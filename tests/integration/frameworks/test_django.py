@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import django
 import pytest
 
 from tests.integration import cases
@@ -37,6 +38,7 @@ def site(request, tmp_path_factory):
         OTEL_SEMCONV_STABILITY_OPT_IN=names,
         DJANGO_SETTINGS_MODULE="django_app",
     ) as site:
+        site.label = f"Django, {protocol.upper()}"
         cases.drive(site)
         cases.sign_in(site)
         cases.reset(site)
@@ -54,9 +56,24 @@ class TestDjango(FrameworkTests, SessionTests, ResetTests):
         "download": "datasets/<str:dataset_id>/download",
         "anonymous": "datasets",
     }
+    operations = {
+        "view": "organizations:dataset",
+        "missing": "organizations:dataset",
+        "anonymous": "datasets",
+        "create": "datasets",
+        "refused": "private",
+        "download": "django_app.download",
+        "boom": "django_app.boom",
+        "nowhere": None,
+        "refused-host": None,
+        "reset-redirected": None,
+    }
     different = {"view": {"user_id": "2", "user_name": "alice", "user_source": "framework"}}
     more_requests = 7
     session_user = ("1", "bob")
+
+    def is_told_who_left(self, site) -> bool:
+        return site.label == "Django, WSGI" or django.VERSION >= (5,)
 
     def test_refused_host(self, site):
         """A request whose Host is not in ALLOWED_HOSTS is a row too, although the instrumentation fails with it."""

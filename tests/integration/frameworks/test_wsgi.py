@@ -14,6 +14,7 @@ def site(request, tmp_path_factory):
     """The application after all cases, once with each generation of HTTP names."""
     directory = tmp_path_factory.mktemp("wsgi")
     with serve(directory, "wsgi_app.py", COMMAND, OTEL_SEMCONV_STABILITY_OPT_IN=request.param) as site:
+        site.label = "WSGI"
         cases.drive(site)
         cases.collect(site)
         yield site

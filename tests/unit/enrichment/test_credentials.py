@@ -1,6 +1,7 @@
 """Where the credential of a request is found."""
 
 import base64
+import json
 
 import pytest
 from django.core import signing
@@ -12,8 +13,12 @@ from itsdangerous import TimestampSigner
 
 from otel_usage.enrichment.credentials import basic_user, find_credential
 from otel_usage.enrichment.facts import CREDENTIAL_HEADERS, RequestFacts
+from otel_usage.enrichment.identity import token_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
+
+# Last access, creation, content.
+SEEN = [1795267200.1, 1795267100, {"user": "1"}]
 
 
 def request(
@@ -233,3 +238,15 @@ def test_huge_values_end(text: str) -> None:
     find_credential(request(f"Basic {text}"))
     find_credential(request(x_api_key=text, query=text))
     find_credential(request(query=text, cookie=f"session={text}"))
+
+
+def test_pyramid_session_stays_the_same() -> None:
+    """Pyramid's session cookie says when it was last used; its token is the same all the while, another's is not."""
+    contents = (SEEN, [1795267201.9, *SEEN[1:]], [*SEEN[:2], {"user": "2"}])
+    signed = [b"\xfb" * 64 + json.dumps(content).encode() for content in contents]
+    cookies = [base64.urlsafe_b64encode(each).rstrip(b"=").decode() for each in signed]
+    ids = [token_of(request(cookie=f"session={cookie}"), b"k" * 32) for cookie in cookies]
+    assert ids[0] == ids[1] != ids[2]
+    credential = find_credential(request(cookie=f"session={cookies[0]}"))
+    assert credential is not None
+    assert credential.text == cookies[0]

@@ -65,3 +65,26 @@ def test_a_module_that_is_there_is_patched_at_once():
     patched = []
     Patches().on_import("json", lambda _, module: patched.append(module))
     assert [type(module) for module in patched] == [types.ModuleType]
+
+
+def test_one_that_cannot_be_undone_does_not_keep_the_others(caplog):
+    """What was replaced before it is put back all the same."""
+    original = vars(Owner)["verb"]
+    patches = Patches()
+    patches.replace(Owner, "verb", shout)
+    patches.at_undo(lambda: 1 / 0)
+    patches.undo()
+    assert vars(Owner)["verb"] is original
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_replaced_twice():
+    """Of two installations the later one's wrap is outermost, and both go."""
+    original = vars(Owner)["verb"]
+    first, second = Patches(), Patches()
+    first.replace(Owner, "verb", shout)
+    second.replace(Owner, "verb", lambda inner: lambda self: f"<{inner(self)}>")
+    assert Owner().verb() == "<ORIGINAL>"
+    second.undo()
+    first.undo()
+    assert vars(Owner)["verb"] is original

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from otel_usage.enrichment.facts import FrameworkUser
-from otel_usage.instrumentation.users import framework_user
+from otel_usage.instrumentation.users import framework_user, session_user
 
 
 class Plain:
@@ -55,6 +55,7 @@ CASES = [
     (Plain(is_authenticated=False, id=1), None),
     ({"sub": "s-1", "preferred_username": "grace"}, FrameworkUser("s-1", "grace")),
     ({"scope": "read"}, None),
+    (Plain(id=7, email="grace@portal.example"), FrameworkUser("7", "grace@portal.example")),
     (Mixin(number=3), FrameworkUser("by-method-3")),
     (Slotted(5, "grace"), FrameworkUser("5", "grace")),
     (Failing(), FrameworkUser("grace", "grace")),
@@ -88,3 +89,60 @@ class Hostile:
 def test_hostile_objects_are_nobody():
     """Whatever an application's object raises, the request does not notice."""
     assert framework_user(Hostile()) is None
+
+
+class ModelState:
+    """What Django keeps of a row beside its values."""
+
+
+class DjangoRow(Lazy):
+    pk = 5
+
+
+class Expired(Lazy):
+    """A row of SQLAlchemy's after a commit: each of its attributes would be a query."""
+
+    is_active = is_authenticated = username = property(lambda self: Lazy.id.fget(self))
+
+    def get_id(self):
+        return str(self.id)
+
+
+ROWS = {
+    "django-deferred": (DjangoRow(_state=ModelState()), FrameworkUser("5")),
+    "django-loaded": (DjangoRow(_state=ModelState(), id=6, username="grace"), FrameworkUser("6", "grace")),
+    "expired": (Expired(_sa_instance_state=Plain(identity=(7,))), FrameworkUser("7")),
+    "expired-composite": (Expired(_sa_instance_state=Plain(identity=(7, 8))), None),
+    "not-stored": (Expired(_sa_instance_state=Plain(identity=None)), None),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_are_not_woken(case):
+    """Of a database row only what is loaded is read, and the primary key it always knows."""
+    row, expected = ROWS[case]
+    assert framework_user(row) == expected
+
+
+class LazySession:
+    """A session that is fetched when it is asked."""
+
+    def get(self, name):
+        raise AssertionError("a session was woken up")
+
+
+SESSIONS = [
+    (None, None),
+    ({}, None),
+    ({"user": None, "cart": [1]}, None),
+    ({"user": {"sub": "s-1", "name": "Grace"}}, FrameworkUser("s-1", "Grace")),
+    ({"user": "grace"}, FrameworkUser("grace")),
+    ({"user_id": 7}, FrameworkUser("7")),
+    (LazySession(), None),
+]
+
+
+@pytest.mark.parametrize(("session", "expected"), SESSIONS, ids=[str(number) for number in range(len(SESSIONS))])
+def test_session_user(session, expected):
+    """A session has its user under the names that are usual; one that is not loaded is left alone."""
+    assert session_user(session) == expected

@@ -1,0 +1,91 @@
+"""What FastAPI's dependencies tell of a request: the user, the token's name, and a credential of a scheme.
+
+The user is what a dependency returned that rests on a security scheme, or the scheme itself. How they are observed is
+in `frameworks/fastapi`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from otel_usage.enrichment.facts import FrameworkCredential, FrameworkUser
+from otel_usage.instrumentation.state import RequestState
+from otel_usage.instrumentation.tokens import identity
+
+_MAX_ROUTES: Final = 4096
+
+_Calls = tuple[list[Callable[..., Any]], list[Callable[..., Any]]]
+
+
+class Candidates:
+    """For each route, its security schemes, and the dependencies whose results may be its user, schemes among them.
+
+    The innermost comes first: it knows the user; those around it may return what the user may see.
+    """
+
+    def __init__(self, security_base: type) -> None:
+        self._security_base = security_base
+        self._known: dict[int, tuple[Any, _Calls]] = {}
+
+    def of(self, dependant: Any) -> _Calls:
+        known = self._known.get(id(dependant))
+        if known is None:
+            if len(self._known) >= _MAX_ROUTES:
+                self._known.clear()
+            # The dependant is kept beside its answer, so that its id stays its own.
+            known = self._known[id(dependant)] = (dependant, self._calls(dependant))
+        return known[1]
+
+    def _calls(self, dependant: Any) -> _Calls:
+        calls: list[Any] = [sub.call for sub in self._walk(dependant)]
+        schemes: list[Any] = [call for call in calls if isinstance(call, self._security_base)]
+        return schemes, calls
+
+    def _walk(self, dependant: Any) -> Iterator[Any]:
+        for sub in dependant.dependencies:
+            yield from self._walk(sub)
+            if isinstance(sub.call, self._security_base) or self._is_secured(sub):
+                yield sub
+
+    def _is_secured(self, dependant: Any) -> bool:
+        return any(isinstance(sub.call, self._security_base) or self._is_secured(sub) for sub in dependant.dependencies)
+
+
+def look(state: RequestState, cache: Mapping[Any, Any], calls: _Calls) -> None:
+    """Who made the request, and the credential of an API key scheme, which is called whatever the application likes."""
+    results = {key[0]: value for key, value in cache.items()}
+    schemes, candidates = calls
+    if all(results.get(scheme) is None for scheme in schemes):
+        return
+    state.credential = next(filter(None, (_credential(scheme, results.get(scheme)) for scheme in schemes)), None)
+    state.user, state.token_name = _identity(results.get(call) for call in candidates)
+
+
+def _credential(scheme: Any, result: Any) -> FrameworkCredential | None:
+    model: Any = getattr(scheme, "model", None)
+    place = getattr(getattr(model, "in_", None), "value", None)
+    if place is None or not isinstance(result, str) or not result:
+        return None
+    return FrameworkCredential(result, model.name if place == "query" else None)
+
+
+def _identity(results: Iterable[Any]) -> tuple[FrameworkUser | None, str | None]:
+    """The first result that is somebody, with the name that a later one knows of the same; the first token's name."""
+    user: FrameworkUser | None = None
+    token_name: str | None = None
+    for part in _parts(results):
+        found, name = identity(part)
+        token_name = token_name or name
+        if found is not None and (user is None or (user.name is None and found.id == user.id)):
+            user = found
+    return user, token_name
+
+
+def _parts(results: Iterable[Any]) -> Iterator[Any]:
+    """What may be somebody: text may be the credential itself, and FastAPI's own objects are what the client claims."""
+    for result in results:
+        parts = result if type(result) is tuple else (result,)
+        yield from (part for part in parts if not isinstance(part, (str, bytes)) and not _is_claim(part))
+
+
+def _is_claim(value: Any) -> bool:
+    return type(value).__module__.startswith("fastapi.security")
