@@ -26,7 +26,14 @@ def new_lock() -> _thread.LockType:
 
 
 def start_thread(target: Callable[[], None]) -> None:
-    """Run `target` in a thread of the operating system that does not keep the process alive."""
+    """Run `target` in a thread of the operating system that does not keep the process alive.
+
+    Raises:
+        RuntimeError: Threads do not run here, or no more of them.
+    """
+    # Without threads uWSGI lets others run only while a request does: a commit would be left in its middle.
+    if not getattr(sys.modules.get("uwsgi"), "has_threads", True):
+        raise RuntimeError("uWSGI runs no threads of Python; start it with --enable-threads")
     _original("start_new_thread")(target, ())
 
 

@@ -5,7 +5,9 @@ may load the application, fork, and never run a fork hook.
 """
 
 import atexit
+import math
 import os
+import time
 import weakref
 from typing import Final
 
@@ -36,6 +38,17 @@ class _Process:
             interval_seconds=settings.commit_interval_seconds,
             token_key=recorder.known_token_key,
         )
+        self.interval_seconds = settings.commit_interval_seconds
+        # When a request is to finish the segment; never where a thread does.
+        self.due = math.inf
+
+    def finish_if_due(self) -> None:
+        """Do a thread's part where none runs: what was written an interval ago can be committed by others."""
+        now = time.monotonic()
+        if now >= self.due:
+            self.due = now + self.interval_seconds
+            self.journal.close()
+            self.journal.check_bound()
 
 
 class Recorder:
@@ -66,13 +79,16 @@ class Recorder:
             secrets: Raw credentials, which are not kept wherever in the record they stand.
         """
         try:
-            journal = self._current().journal
+            process = self._current()
+            journal = process.journal
             line = encode_line(record, journal.count, secrets)
             if secrets and line is not None and holds(line, secrets):
                 scrub(record, secrets)
                 line = encode_line(record, journal.count)
             if line is not None:
                 journal.append(line)
+            if process.committer is None:
+                process.finish_if_due()
         except Exception as error:
             self._warner.warn("write", "A usage record is lost: %r", error)
 
@@ -166,7 +182,8 @@ class Recorder:
                 process.committer.start()
         except Exception as error:  # a limit of the system, or the interpreter is ending
             process.committer = None
-            self._warner.warn("thread", "Usage records wait for another process to commit them: %r", error)
+            process.due = 0.0
+            self._warner.warn("thread", "Usage records wait for another process or a report to commit them: %s", error)
 
 
 _recorders: "weakref.WeakSet[Recorder]" = weakref.WeakSet()

@@ -37,6 +37,21 @@ def test_the_originals_are_used_under_gevent(monkeypatch: pytest.MonkeyPatch) ->
     assert asked == [("_thread", "allocate_lock")]
 
 
+@pytest.mark.parametrize("has_threads", [0, 1])
+def test_no_thread_is_started_where_none_runs(has_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uWSGI says whether threads run; where they do not, starting one fails at once and says what to do."""
+    fake = types.ModuleType("uwsgi")
+    fake.has_threads = has_threads  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "uwsgi", fake)
+    event = Event()
+    if has_threads:
+        start_thread(event.set)
+        assert event.wait(30)
+    else:
+        with pytest.raises(RuntimeError, match="--enable-threads"):
+            start_thread(event.set)
+
+
 @pytest.mark.parametrize("now", [0.0, 3.0, 4.999, 1_790_000_000.123, -5.0])
 def test_a_wait_is_never_longer_than_the_interval(now: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever a clock jumps to, the next tick is at most one interval away, and on its multiple."""

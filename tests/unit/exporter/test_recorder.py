@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from otel_usage.exporter import recorder as module
+from otel_usage.exporter.committer import drain
 from otel_usage.exporter.losses import ENCODE_ERROR, TOKEN_UNIDENTIFIED
 from otel_usage.exporter.pending import pending
 from otel_usage.exporter.recorder import Recorder
@@ -117,16 +118,40 @@ def test_the_first_requests_of_a_process_all_get_the_key(tmp_path: Path) -> None
         assert None not in keys
 
 
-def test_without_a_thread_records_are_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no thread can be started the records wait for another process; nothing is lost."""
+@pytest.fixture
+def threadless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread can be started."""
 
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("otel_usage.exporter.committer.start_thread", refuse)
-    recorder = Recorder(settings_of(tmp_path))
+
+
+@pytest.mark.usefixtures("threadless")
+def test_without_a_thread_records_are_in_the_journal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no thread can be started the records wait for another process; nothing is lost, and the log says so."""
+    recorder = Recorder(settings_of(tmp_path, interval=3600))
     recorder.write(record(1))
     recorder.write(record(2))
     assert recorder.force_flush(0)
     assert pending(paths_of(tmp_path)).records == 2
+    assert caplog.messages == [
+        "Usage records wait for another process or a report to commit them: can't start new thread"
+    ]
+    recorder.shutdown()
+
+
+@pytest.mark.usefixtures("threadless")
+def test_without_a_thread_requests_finish_the_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first record can be committed at once, later ones an interval after, while the process lives."""
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    recorder = Recorder(settings_of(tmp_path, interval=5))
+    committed = []
+    for number, now in enumerate((1000.0, 1001.0, 1004.9, 1005.0, 1006.0, 2000.0)):  # noqa: B007 - read by the clock
+        recorder.write(record(number))
+        drain(paths_of(tmp_path))
+        committed.append(numbers(tmp_path))
+    assert committed == [[0], [0], [0], [0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
     recorder.shutdown()
