@@ -3,13 +3,14 @@
 import os
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import distributions
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from otel_usage import settings
-from otel_usage.cli import diagnostics
+from otel_usage.cli import diagnostics, probe
 from otel_usage.cli.diagnostics import ATTENTION, NOTE, OK, Finding
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.paths import StorePaths
@@ -49,22 +50,57 @@ def test_a_framework_without_instrumentation_is_named_with_the_pip_line(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An instrumented one is fine; one that is not installed is not mentioned."""
-    install(tmp_path, flask="3.1", django="5.2", opentelemetry_instrumentation_django="0.66b1")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    install(tmp_path, pip="26.1", flask="3.1", django="5.2", opentelemetry_instrumentation_django="0.66b1")
+    monkeypatch.setattr(probe, "distributions", lambda: distributions(path=[str(tmp_path)]))
     found = examine(database, "framework")
     assert [(each.status, each.message.split()[0], each.remedy) for each in found] == [
-        (ATTENTION, "flask", "pip install 'otel-usage[flask]'"),
         (OK, "django", ""),
+        (ATTENTION, "flask", f"{sys.executable} -m pip install 'otel-usage[flask]'"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ({"aiohttp": "3.14", "tornado": "6.5"}, [(NOTE, "aiohttp"), (NOTE, "tornado")]),
+        ({"fastapi": "0.115.0", "starlette": "1.0"}, [(ATTENTION, "fastapi")]),
+        ({"fastapi": "0.142.0", "starlette": "1.0"}, [(OK, "fastapi")]),
+        ({"starlette": "1.0"}, [(NOTE, "starlette")]),
+        ({"quart": "0.22", "Bottle": "0.13"}, [(OK, "bottle"), (OK, "quart")]),
+    ],
+    ids=str,
+)
+def test_what_only_other_packages_may_need_is_noted(
+    database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    versions: dict[str, str],
+    expected: list[tuple[str, str]],
+) -> None:
+    """A framework without instrumentation needs attention, unless it may be there for another, or needs none."""
+    install(tmp_path, **versions)
+    monkeypatch.setattr(probe, "distributions", lambda: distributions(path=[str(tmp_path)]))
+    assert [(each.status, each.message.split()[0]) for each in examine(database, "framework")] == expected
+
+
+def test_a_disabled_instrumentation_is_found(database: Path) -> None:
+    """By its own name or by the star that stands for all."""
+    for value in ("flask", "django , flask", "*"):
+        found = diagnostics.examine(
+            settings.load({}, strict=False, database=database), {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": value}
+        )
+        (flask,) = [each for each in found if each.message.startswith("flask ")]
+        assert (flask.status, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS" in flask.message) == (ATTENTION, True)
 
 
 def test_mixed_contrib_versions_are_found(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The contrib packages are released together and work together only so."""
     install(tmp_path, opentelemetry_instrumentation="0.66b1", opentelemetry_util_http="0.63b0")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(probe, "distributions", lambda: distributions(path=[str(tmp_path)]))
     (found,) = examine(database, "contrib")
     assert found.status == ATTENTION
-    assert found.remedy == "pip install --upgrade opentelemetry-instrumentation opentelemetry-util-http"
+    packages = "opentelemetry-instrumentation opentelemetry-util-http"
+    assert found.remedy == f"uv pip install --python {sys.executable} --upgrade {packages}"
 
 
 @pytest.mark.parametrize(("there", "status"), [(True, OK), (False, ATTENTION)])

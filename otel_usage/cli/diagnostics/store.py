@@ -1,54 +1,57 @@
-"""What `otel-usage doctor` looks at: small checks, each giving findings. Changes nothing, commits nothing."""
+"""Where records go: the settings that say it, and the store with its key, journal, losses and leader."""
 
-import shutil
-import sys
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, distributions, version
-from pathlib import Path
 from typing import Final
 
+from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
 from otel_usage.errors import OtelUsageError
 from otel_usage.exporter import deployment_key, leadership, losses, pending, store
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.reports import state
 from otel_usage.settings import Settings
 
-OK: Final = "ok"
-NOTE: Final = "note"
-ATTENTION: Final = "attention"
-
-_PACKAGES: Final = ("otel-usage", "duckdb", "opentelemetry-sdk", "opentelemetry-instrumentation")
-_FRAMEWORKS: Final = ("flask", "django", "fastapi")
-_CONTRIB: Final = "opentelemetry-instrumentation"
-_RELEASED_TOGETHER: Final = ("opentelemetry-util-http", "opentelemetry-distro")
 _RECENT: Final = timedelta(days=7)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        status: "ok", "note" (worth knowing), or "attention".
-        check: What was looked at.
-        message: What was found, one line.
-        remedy: What to do about it; empty where there is nothing to do.
-    """
-
-    status: str
-    check: str
-    message: str
-    remedy: str = ""
-
-
 def examine(settings: Settings) -> list[Finding]:
-    """Every finding of every check, in a fixed order."""
-    return [finding for check in _CHECKS for finding in _findings(check, settings)]
+    """Every finding about a store that should be there."""
+    return [*_looked(_store, settings), *_waiting(settings)]
 
 
-def _findings(check: "_Check", settings: Settings) -> Iterator[Finding]:
+def examine_destination(settings: Settings) -> list[Finding]:
+    """Every finding about a store that an application is going to write; it may not be there yet."""
+    if settings.exporter != "duckdb":
+        return []
+    found = [*_looked(_writable, settings), *(_looked(_store, settings) if settings.database.exists() else ())]
+    return [*found, *_waiting(settings)]
+
+
+def configuration(settings: Settings) -> Iterator[Finding]:
+    """What of the settings cannot be used, or keeps requests from being recorded."""
+    for problem in settings.problems:
+        yield Finding(ATTENTION, "configuration", problem, "The default is used instead.")
+    if settings.sdk_disabled:
+        message = "OTEL_SDK_DISABLED is true: nothing is recorded."
+        yield Finding(ATTENTION, "configuration", message, "Unset it.", blocks=True)
+    if settings.exporter == "none":
+        message = "OTEL_USAGE_EXPORTER is none: spans get attributes, and no request is kept."
+        yield Finding(NOTE, "configuration", message, "Unset it to keep them.", blocks=True)
+    if not settings.anonymous:
+        message = "OTEL_USAGE_ANONYMOUS is false: requests with neither token nor user are left out."
+        yield Finding(NOTE, "configuration", message)
+
+
+def _waiting(settings: Settings) -> Iterator[Finding]:
+    for check in (_journal, _leader):
+        yield from _looked(check, settings)
+
+
+_Check = Callable[[Settings], Iterator[Finding]]
+
+
+def _looked(check: _Check, settings: Settings) -> Iterator[Finding]:
     """What a check finds; that the system does not let it look is a finding too."""
     try:
         yield from check(settings)
@@ -57,50 +60,20 @@ def _findings(check: "_Check", settings: Settings) -> Iterator[Finding]:
         yield Finding(ATTENTION, check.__name__.strip("_"), message, "Check the path, its owner and permissions.")
 
 
-def _installed(_settings: Settings) -> Iterator[Finding]:
-    python = ".".join(map(str, sys.version_info[:3]))
-    versions = ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))
-    yield Finding(OK, "installed", f"Python {python}, {versions}.")
-
-
-def _frameworks(_settings: Settings) -> Iterator[Finding]:
-    for name in _FRAMEWORKS:
-        if (found := _version(name)) is None:
-            continue
-        if instrumented := _version(f"{_CONTRIB}-{name}"):
-            yield Finding(OK, "framework", f"{name} {found} is instrumented by {_CONTRIB}-{name} {instrumented}.")
-        else:
-            remedy = f"pip install 'otel-usage[{name}]'"
-            yield Finding(ATTENTION, "framework", f"{name} {found} has no OpenTelemetry instrumentation.", remedy)
-
-
-def _contrib_versions(_settings: Settings) -> Iterator[Finding]:
-    found = {
-        name: each.version
-        for each in distributions()
-        if (name := (each.name or "").lower().replace("_", "-")).startswith(_CONTRIB) or name in _RELEASED_TOGETHER
-    }
-    if len(set(found.values())) > 1:
-        listed = ", ".join(f"{name} {number}" for name, number in sorted(found.items()))
-        remedy = f"pip install --upgrade {' '.join(sorted(found))}"
-        yield Finding(ATTENTION, "contrib", f"Versions that are not released together: {listed}.", remedy)
-
-
-def _launcher(_settings: Settings) -> Iterator[Finding]:
-    beside = Path(sys.executable).with_name("opentelemetry-instrument")
-    launcher = beside if beside.exists() else shutil.which(beside.name)
-    if launcher is not None:
-        yield Finding(OK, "launcher", f"{launcher}.")
-        return
-    remedy = "Activate the environment of the application, or install opentelemetry-instrumentation in it."
-    yield Finding(ATTENTION, "launcher", "opentelemetry-instrument is neither beside this command nor on PATH.", remedy)
-
-
-def _configuration(settings: Settings) -> Iterator[Finding]:
-    for problem in settings.problems:
-        yield Finding(ATTENTION, "configuration", problem, "The default is used instead.")
-    if settings.sdk_disabled:
-        yield Finding(ATTENTION, "configuration", "OTEL_SDK_DISABLED is true: nothing is recorded.", "Unset it.")
+def _writable(settings: Settings) -> Iterator[Finding]:
+    """Whether this user can make what belongs to a store, and the store itself."""
+    there = next(path for path in settings.database.parents if os.path.lexists(path))
+    if not there.is_dir():
+        message, remedy = f"{there} is no folder, so no store can be made in it.", "Name another file."
+        yield Finding(ATTENTION, "store", message, f"OTEL_USAGE_DATABASE: {remedy}", blocks=True)
+    elif not os.access(there, os.W_OK | os.X_OK):
+        message = f"{there} cannot be written by this user, who would make the store there."
+        yield Finding(ATTENTION, "store", message, "Change its owner, or OTEL_USAGE_DATABASE.", blocks=True)
+    elif not settings.database.exists():
+        yield Finding(OK, "store", f"{settings.database} is made by the first request.")
+    elif not os.access(settings.database, os.W_OK):
+        message = f"{settings.database} cannot be written by this user."
+        yield Finding(ATTENTION, "store", message, "Change its owner, or OTEL_USAGE_DATABASE.", blocks=True)
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -191,23 +164,3 @@ def _leader(settings: Settings) -> Iterator[Finding]:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-_Check = Callable[[Settings], Iterator[Finding]]
-_CHECKS: Final[tuple[_Check, ...]] = (
-    _installed,
-    _frameworks,
-    _contrib_versions,
-    _launcher,
-    _configuration,
-    _store,
-    _journal,
-    _leader,
-)
