@@ -27,8 +27,8 @@ def patch_instrumentation(patches: Patches, module: ModuleType) -> None:
     def serving(original: Any) -> Any:
         def __call__(self: Any, environ: Any, start_response: Any) -> Any:
             serve = original.__get__(self)
-            if falcon.App is App:
-                # Falcon is not instrumented, or no longer.
+            if falcon.App is App or isinstance(self, module._InstrumentedFalconAPI):
+                # Falcon is not instrumented, or no longer; or the instrumentation has had this request, and left it out.
                 return serve(environ, start_response)
             return serve_uninstrumented(serve, environ, start_response, read_facts)
 

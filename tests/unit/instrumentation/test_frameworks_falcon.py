@@ -10,6 +10,7 @@ from falcon import testing
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.falcon import FalconInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NoOpTracerProvider
 
 from otel_usage import attributes as key
 from otel_usage.instrumentation.frameworks import falcon as falcon_file
@@ -103,6 +104,14 @@ def test_excluded(kept, look, instrumented, monkeypatch):
     FalconInstrumentor().instrument()
     look()
     assert ask(make(falcon.App if instrumented else falcon.app.App)).text == "7"
+    assert kept == []
+
+
+def test_left_out_by_the_instrumentation(kept, look):
+    """A request that the instrumentation made no recorded span of gets none from us."""
+    FalconInstrumentor().instrument(tracer_provider=NoOpTracerProvider())
+    look()
+    assert ask(make(falcon.App)).text == "7"
     assert kept == []
 
 
