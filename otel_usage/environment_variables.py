@@ -3,8 +3,9 @@
 Each constant becomes a launcher flag (`--usage_database`). The deployment key has none: command lines are public.
 
 This module is the package's one import-time side effect. With a distribution such as opentelemetry-distro the
-launcher asks for the OTLP exporter by default, and instruments nothing at all where that package is missing; so
-where no OTLP exporter is installed and none was asked for, "none" is said in its place.
+launcher asks for the OTLP exporter by default, over gRPC unless another protocol is named, and instruments nothing at
+all where that very package is missing; so where no exporter was asked for and that one is not installed, "none" is
+said in its place.
 """
 
 import os
@@ -24,9 +25,17 @@ OTEL_USAGE_PRIVACY_LEVEL = "OTEL_USAGE_PRIVACY_LEVEL"
 def _default_missing_exporters() -> None:
     for signal in ("traces", "metrics", "logs"):
         variable = f"OTEL_{signal.upper()}_EXPORTER"
-        installed = entry_points(group=f"opentelemetry_{signal}_exporter")
-        if variable not in os.environ and not any(entry.name.startswith("otlp") for entry in installed):
+        if variable not in os.environ and not _is_installed(signal):
             os.environ[variable] = "none"
+
+
+def _is_installed(signal: str) -> bool:
+    """Whether there is the exporter that `otlp` means for a signal, as the SDK's configuration finds it."""
+    protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"
+    )
+    name = "otlp_proto_http" if protocol.strip().startswith("http") else "otlp_proto_grpc"
+    return bool(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
 
 
 _default_missing_exporters()

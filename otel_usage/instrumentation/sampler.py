@@ -41,17 +41,13 @@ class UsageSampler(Sampler):
         return f"UsageSampler{{{self.wrapped.get_description()}}}"
 
 
-def wrap_sampler(provider: Any) -> None:
-    """Put a UsageSampler around the provider's sampler, also in the tracers it has issued already."""
-    if not isinstance(provider.sampler, UsageSampler):
-        provider.sampler = UsageSampler(provider.sampler)
-    for tracer in list(getattr(provider, "_tracers", {}).values()):
-        if not isinstance(tracer.sampler, UsageSampler):
-            tracer.sampler = UsageSampler(tracer.sampler)
+def wrap_sampler(owner: Any) -> None:
+    """Put a UsageSampler around the sampler of a tracer, or of a provider and so of the tracers that it will make."""
+    if not isinstance(owner.sampler, UsageSampler):
+        owner.sampler = UsageSampler(owner.sampler)
 
 
-def unwrap_sampler(provider: Any) -> None:
+def unwrap_sampler(owner: Any) -> None:
     """Undo `wrap_sampler`."""
-    for owner in (provider, *getattr(provider, "_tracers", {}).values()):
-        if isinstance(owner.sampler, UsageSampler):
-            owner.sampler = owner.sampler.wrapped
+    if isinstance(owner.sampler, UsageSampler):
+        owner.sampler = owner.sampler.wrapped

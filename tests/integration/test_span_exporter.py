@@ -41,7 +41,8 @@ SCRIPTS = {
 def run(directory, script, *launcher, **environment):
     """Run a script in `directory`; returns its rows after `otel-usage sync`."""
     (directory / "app.py").write_text(script)
-    variables = clean_environment(directory, **environment)
+    # Older versions of Pyramid, which the launcher imports, use what setuptools warns of.
+    variables = clean_environment(directory, PYTHONWARNINGS="ignore:pkg_resources:UserWarning", **environment)
     done = subprocess.run(
         [*launcher, sys.executable, "app.py"], cwd=directory, env=variables, capture_output=True, text=True, timeout=60
     )

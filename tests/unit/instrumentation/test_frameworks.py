@@ -7,9 +7,11 @@ import pytest
 from werkzeug.test import EnvironBuilder
 
 from otel_usage.enrichment.facts import FrameworkCredential, FrameworkUser
-from otel_usage.instrumentation import django_identity, flask_identity, wsgi_exchange
+from otel_usage.instrumentation import wsgi_exchange
 from otel_usage.instrumentation.frameworks import asgi, wsgi
 from otel_usage.instrumentation.frameworks import flask as flask_file
+from otel_usage.instrumentation.frameworks.django import identity as django_identity
+from otel_usage.instrumentation.frameworks.flask import identity as flask_identity
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState
 from tests.unit.instrumentation.harness import Kept

@@ -11,7 +11,7 @@ from weakref import WeakSet
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.resources import know_templates
 from otel_usage.instrumentation import headers, wsgi_exchange
-from otel_usage.instrumentation.flask_identity import credential_in, patch_httpauth, token_name_in, user_in
+from otel_usage.instrumentation.frameworks.flask.identity import credential_in, patch_httpauth, token_name_in, user_in
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current
 from otel_usage.instrumentation.users import session_user

@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any, Final
 
 from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.instrumentation.frameworks.tornado.gaps import span_of_unseen
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import CLIENT_DISCONNECTED, MARK, RequestState, activate, deactivate
-from otel_usage.instrumentation.tornado_gaps import span_of_unseen
 
 _logger = logging.getLogger("otel_usage")
 

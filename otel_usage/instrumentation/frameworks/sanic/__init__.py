@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.resources import know_templates
-from otel_usage.instrumentation import headers, sanic_server
+from otel_usage.instrumentation import headers
+from otel_usage.instrumentation.frameworks.sanic import server
 from otel_usage.instrumentation.middleware import ASGIInstrumentation, has_instrumentation
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, bind
@@ -55,7 +56,7 @@ def patch_server(patches: Patches, module: ModuleType) -> None:
 
         await instrumentation.serve(bound, scope, receive, send, read_unmet)
 
-    sanic_server.patch(patches, module, serve)
+    server.patch(patches, module, serve)
 
 
 def _instrumentation(patches: Patches) -> ASGIInstrumentation:
@@ -114,7 +115,7 @@ HOOKS = {
     "sanic.app": patch,
     "sanic.asgi": patch_asgi,
     "sanic.server.protocols.http_protocol": patch_server,
-    "sanic.response.types": sanic_server.patch_response,
-    "sanic.server.protocols.websocket_protocol": sanic_server.patch_handshake,
-    "sanic.server.websockets.impl": sanic_server.patch_frames,
+    "sanic.response.types": server.patch_response,
+    "sanic.server.protocols.websocket_protocol": server.patch_handshake,
+    "sanic.server.websockets.impl": server.patch_frames,
 }

@@ -7,8 +7,8 @@ from typing import Any
 
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.instrumentation import asgi_exchange, headers, wsgi_exchange
-from otel_usage.instrumentation.django_gaps import know_routes, span_of_refused
-from otel_usage.instrumentation.django_identity import operation_of, token_name_of, user_of
+from otel_usage.instrumentation.frameworks.django.gaps import know_routes, span_of_refused
+from otel_usage.instrumentation.frameworks.django.identity import operation_of, token_name_of, user_of
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, bind, current, qualified_name
 

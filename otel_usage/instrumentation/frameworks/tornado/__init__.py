@@ -6,18 +6,18 @@ from typing import Any
 from urllib.parse import unquote
 
 from otel_usage.enrichment.facts import WANTED_HEADERS, FrameworkUser, RequestFacts
-from otel_usage.instrumentation import tornado_exchange
+from otel_usage.instrumentation.frameworks.tornado import exchange
+from otel_usage.instrumentation.frameworks.tornado.gaps import Route, route_of
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState
 from otel_usage.instrumentation.tokens import identity
-from otel_usage.instrumentation.tornado_gaps import Route, route_of
 
 _COOKIE = "_otel_usage_cookie"
 
 
 def patch(patches: Patches, module: ModuleType) -> None:
     """Count what passes handlers, and see which signed cookie an application takes its user from."""
-    tornado_exchange.patch(patches, read_facts)
+    exchange.patch(patches, read_facts)
     for name in ("get_signed_cookie", "get_secure_cookie"):
         if name in vars(module.RequestHandler):
             patches.replace(module.RequestHandler, name, _note_cookie)
@@ -101,6 +101,6 @@ def _constant(signed: str) -> str:
 
 HOOKS = {
     "tornado.web": patch,
-    "tornado.websocket": tornado_exchange.patch_websocket,
-    "tornado.wsgi": tornado_exchange.patch_wsgi,
+    "tornado.websocket": exchange.patch_websocket,
+    "tornado.wsgi": exchange.patch_wsgi,
 }

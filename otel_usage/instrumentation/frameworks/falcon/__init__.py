@@ -1,7 +1,7 @@
 """Falcon: its route and parameters, and the user in `req.context`. The spans of ASGI are ours to make.
 
 OpenTelemetry's instrumentation puts a class of its own in the place of `falcon.App`; it has none for `falcon.asgi.App`.
-What Falcon does with a request is seen in `falcon_requests`.
+What Falcon does with a request is seen in `requests`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from otel_usage.enrichment.facts import FrameworkUser, RequestFacts
-from otel_usage.instrumentation import falcon_requests, headers, wsgi_exchange
-from otel_usage.instrumentation.falcon_requests import Seen
+from otel_usage.instrumentation import headers, wsgi_exchange
+from otel_usage.instrumentation.frameworks.falcon import requests
+from otel_usage.instrumentation.frameworks.falcon.requests import Seen
 from otel_usage.instrumentation.middleware import ASGIInstrumentation, WSGIInstrumentation
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current
@@ -28,7 +29,7 @@ def patch_instrumentation(patches: Patches, module: ModuleType) -> None:
         def __call__(self: Any, environ: Any, start_response: Any) -> Any:
             serve = original.__get__(self)
             if falcon.App is App or isinstance(self, module._InstrumentedFalconAPI):
-                # Falcon is not instrumented, or no longer; or the instrumentation has had this request, and left it out.
+                # Falcon is not instrumented, or no longer; or its instrumentation has left this request out.
                 return serve(environ, start_response)
             return serve_uninstrumented(serve, environ, start_response, read_facts)
 
@@ -124,7 +125,7 @@ def _user(context: Any) -> FrameworkUser | None:
 HOOKS = {
     "opentelemetry.instrumentation.falcon": patch_instrumentation,
     "falcon.request": patch_request,
-    "falcon.app": falcon_requests.patch,
+    "falcon.app": requests.patch,
     "falcon.asgi.request": patch_request,
     "falcon.asgi.app": patch_asgi_app,
 }

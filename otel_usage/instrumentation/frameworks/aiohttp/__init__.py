@@ -8,7 +8,8 @@ from weakref import WeakValueDictionary
 
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.resources import know_templates
-from otel_usage.instrumentation import aiohttp_exchange, aiohttp_identity, headers
+from otel_usage.instrumentation import headers
+from otel_usage.instrumentation.frameworks.aiohttp import exchange, identity
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current
 
@@ -17,7 +18,7 @@ def patch(patches: Patches, _module: ModuleType) -> None:
     """Count what passes aiohttp's servers, and have one span for each request."""
     from aiohttp.web_app import Application
 
-    aiohttp_exchange.patch(patches, read_facts)
+    exchange.patch(patches, read_facts)
     patches.replace(Application, "_prepare_middleware", _instrument_once)
 
 
@@ -50,7 +51,7 @@ def read_facts(state: RequestState) -> RequestFacts:
     if match is not None:
         _know(match.apps[0])
     resource = None if match is None else match.route.resource
-    user, token_name = aiohttp_identity.identity_in(request)
+    user, token_name = identity.identity_in(request)
     return RequestFacts(
         method=request.method.upper(),
         path=request.path,
@@ -58,7 +59,7 @@ def read_facts(state: RequestState) -> RequestFacts:
         route=None if resource is None else resource.canonical,
         path_params=None if match is None else {name: str(value) for name, value in match.items()},
         headers=headers.of_scope({"headers": [(name.lower(), value) for name, value in request.raw_headers]}),
-        session_cookie_names=aiohttp_identity.session_cookies(request),
+        session_cookie_names=identity.session_cookies(request),
         status=state.status_code(),
         content_disposition=state.content_disposition,
         content_range=state.content_range,
@@ -89,4 +90,4 @@ def _operation(route: Any) -> str | None:
     return None if named.__module__.startswith("aiohttp.") else name
 
 
-HOOKS = {"aiohttp.web": patch, "aiohttp_security.api": aiohttp_identity.patch_security}
+HOOKS = {"aiohttp.web": patch, "aiohttp_security.api": identity.patch_security}

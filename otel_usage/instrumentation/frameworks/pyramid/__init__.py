@@ -1,4 +1,4 @@
-"""Pyramid: routes and traversal. Whom its policies name is in `pyramid_identity`."""
+"""Pyramid: routes and traversal. Whom its policies name is in `identity`."""
 
 import logging
 from types import ModuleType
@@ -7,7 +7,8 @@ from weakref import WeakSet
 
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.resources import know_templates
-from otel_usage.instrumentation import headers, pyramid_identity, wsgi_exchange
+from otel_usage.instrumentation import headers, wsgi_exchange
+from otel_usage.instrumentation.frameworks.pyramid import identity
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current, qualified_name
 
@@ -24,7 +25,7 @@ def patch(patches: Patches, module: ModuleType) -> None:
         try:
             routes = router.routes_mapper.get_routes() if router.routes_mapper is not None else ()
             know_templates(route.pattern for route in routes)
-            pyramid_identity.watch(patches, router.registry, watched)
+            identity.watch(patches, router.registry, watched)
         except Exception:
             _logger.debug("A Pyramid application cannot be read.", exc_info=True)
 
@@ -121,7 +122,7 @@ def read_facts(state: RequestState) -> RequestFacts:
         route=None if route is None else f"{mount}/{route.pattern.lstrip('/')}" if mount else route.pattern,
         path_params=None if params is None else {name: _text(value) for name, value in params.items()},
         headers=headers.of_environ(environ),
-        session_cookie_names=pyramid_identity.session_cookie_names(seen.request),
+        session_cookie_names=identity.session_cookie_names(seen.request),
         status=status,
         content_disposition=state.content_disposition,
         content_range=state.content_range,
@@ -138,4 +139,4 @@ def _text(value: Any) -> str:
     return "/".join(value) if isinstance(value, tuple) else str(value)
 
 
-HOOKS = {"pyramid.router": patch, "pyramid.authentication": pyramid_identity.patch_tickets}
+HOOKS = {"pyramid.router": patch, "pyramid.authentication": identity.patch_tickets}

@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from otel_usage.instrumentation.asgi_scope import note_route
-from otel_usage.instrumentation.fastapi_identity import Candidates, look
+from otel_usage.instrumentation.frameworks.fastapi.identity import Candidates, look
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import current
 
