@@ -194,7 +194,7 @@ def test_an_isolated_interpreter(equipped, tmp_path):
 
 LOOK = """
 import json, sys
-from otel_usage.cli import probe, servers
+from otel_usage.cli.diagnostics import probe, servers
 for name in sys.argv[1:]:
     print(json.dumps([name, probe.look_at(servers.named(name))]))
 """

@@ -73,7 +73,8 @@ def _findings(command: list[str] | None, app: str | None, timeout: int, database
     import os
 
     from otel_usage import settings
-    from otel_usage.cli import diagnostics, invocation, servers
+    from otel_usage.cli import diagnostics
+    from otel_usage.cli.diagnostics import invocation, servers
 
     if not command and app is None:
         return diagnostics.examine(settings.load(strict=False, database=database), os.environ)

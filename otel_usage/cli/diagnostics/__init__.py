@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from otel_usage.cli import probe, starting
-from otel_usage.cli.diagnostics import application, environment, store
+from otel_usage.cli.diagnostics import application, environment, probe, starting, store
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
-from otel_usage.cli.invocation import Invocation
-from otel_usage.cli.probe import Wanted
+from otel_usage.cli.diagnostics.invocation import Invocation
+from otel_usage.cli.diagnostics.probe import Wanted
 from otel_usage.settings import Settings
 
 __all__ = ["ATTENTION", "NOTE", "OK", "Finding", "examine", "examine_application"]

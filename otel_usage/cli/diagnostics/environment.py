@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
-from otel_usage.cli.invocation import LAUNCHER
-from otel_usage.cli.probe import Application, Installed
+from otel_usage.cli.diagnostics.invocation import LAUNCHER
+from otel_usage.cli.diagnostics.probe import Application, Installed
 from otel_usage.instrumentation import frameworks as known
 
 DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from otel_usage.cli import invocation as commands
 from otel_usage.cli.diagnostics import environment
+from otel_usage.cli.diagnostics import invocation as commands
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
-from otel_usage.cli.invocation import LAUNCHER, Invocation
-from otel_usage.cli.probe import Facts
-from otel_usage.cli.starting import Answer
+from otel_usage.cli.diagnostics.invocation import LAUNCHER, Invocation
+from otel_usage.cli.diagnostics.probe import Facts
+from otel_usage.cli.diagnostics.starting import Answer
 from otel_usage.settings import Settings
 
 _GAVE_UP: Final = "Failed to auto initialize OpenTelemetry"

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from otel_usage import settings
-from otel_usage.cli import diagnostics, probe
-from otel_usage.cli.diagnostics import ATTENTION, NOTE, OK, Finding
+from otel_usage.cli import diagnostics
+from otel_usage.cli.diagnostics import ATTENTION, NOTE, OK, Finding, probe
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.store import key_check

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_usage.cli import invocation
+from otel_usage.cli.diagnostics import invocation
 from otel_usage.errors import ConfigurationError
 
 PYTHON = sys.executable

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_usage.cli import servers
+from otel_usage.cli.diagnostics import servers
 
 
 def found(command: str, **environ: str) -> tuple[str, list[str]] | None:

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
-from otel_usage.cli import probe
-from otel_usage.cli.invocation import LAUNCHER, Invocation
-from otel_usage.cli.probe import Facts, Wanted
+from otel_usage.cli.diagnostics import probe
+from otel_usage.cli.diagnostics.invocation import LAUNCHER, Invocation
+from otel_usage.cli.diagnostics.probe import Facts, Wanted
 
 _CALL: Final = """
 asked, sys.argv[:] = sys.argv[1:4], sys.argv[4:]
