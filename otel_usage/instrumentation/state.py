@@ -3,7 +3,6 @@
 Filled by the protocol and framework files, read once by the processor. No rules and no I/O here.
 """
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, MutableMapping
@@ -160,8 +159,10 @@ activate = _current.set
 
 def deactivate(token: Token[RequestState | None]) -> None:
     """Undo `activate`; in another context, where a server closes what it let go of, there is nothing to undo."""
-    with contextlib.suppress(ValueError):
+    try:  # noqa: SIM105 - contextlib.suppress costs several times as much, four times in each request
         _current.reset(token)
+    except ValueError:
+        pass
 
 
 def current() -> RequestState | None:

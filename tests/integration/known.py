@@ -1,6 +1,7 @@
 """What is known of requests, framework by framework: the tables of docs/frameworks.md, made from the rows of a run.
 
-`pytest tests/integration/frameworks tests/integration/identity --update-docs` writes them anew; every other run
+`pytest tests/integration/frameworks tests/integration/identity tests/integration/test_wrap.py --update-docs` writes them
+anew; every other run
 compares.
 """
 
