@@ -6,6 +6,7 @@ request of a process does, since this also runs in supervisors and before forks.
 
 import atexit
 import logging
+import threading
 from functools import partial
 from typing import Any
 
@@ -44,22 +45,23 @@ def install(tracer_provider: TracerProvider | None = None) -> None:
     A second call does nothing until `uninstall()`. Settings that cannot be used are logged and defaulted.
     """
     global _installed
-    if _installed is not None:
-        return
-    settings = settings_module.load(strict=False)
-    for problem in settings.problems:
-        _logger.warning("otel-usage: %s The default is used.", problem)
-    if settings.sdk_disabled:
-        return
-    _installed = _Installation(settings, tracer_provider)
+    with _lock:
+        if _installed is not None:
+            return
+        settings = settings_module.load(strict=False)
+        for problem in settings.problems:
+            _logger.warning("otel-usage: %s The default is used.", problem)
+        if not settings.sdk_disabled:
+            _installed = _Installation(settings, tracer_provider)
 
 
 def uninstall() -> None:
     """Undo `install()`: close what this process has written and put every patched function back."""
     global _installed
-    if _installed is not None:
-        _installed.remove()
-        _installed = None
+    with _lock:
+        if _installed is not None:
+            _installed.remove()
+            _installed = None
 
 
 class _Installation:
@@ -69,7 +71,7 @@ class _Installation:
         self.settings = settings
         self._recorder = Recorder(settings)
         self._keeper = Keeper(settings, self._recorder) if settings.exporter == "duckdb" else None
-        self._patches = Patches()
+        self._patches = Patches(provider)
         self._processor = UsageSpanProcessor(
             self._keep,
             self._recorder.token_key,
@@ -85,7 +87,7 @@ class _Installation:
         self._followed.begin(self._patches)
         # Where nothing is kept, nobody would see the attributes until the application sets a provider.
         if provider is None and is_keeping and providers.is_missing():
-            providers.stand_in(self._patches)
+            self._stand_in()
         patch_all(self._patches)
 
     def remove(self) -> None:
@@ -95,6 +97,12 @@ class _Installation:
         atexit.unregister(self._recorder.shutdown)
         span_exporter.take_back(self.settings.database)
 
+    def _stand_in(self) -> None:
+        try:
+            providers.stand_in(self._patches)
+        except Exception:
+            _logger.warning("No tracer provider can be put in place: set one of opentelemetry-sdk.", exc_info=True)
+
     def _keep(self, request: FinishedRequest) -> None:
         if self._keeper is not None:
             # A mapping proxy's own copy: going through its items costs a call for each.
@@ -103,4 +111,6 @@ class _Installation:
             self._keeper.keep(RequestSpan(request.span, request.end_time_ns, attributes, request.secrets))
 
 
+# Applications wrap several of their parts, some in threads.
+_lock = threading.RLock()
 _installed: _Installation | None = None

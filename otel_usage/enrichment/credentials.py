@@ -41,7 +41,7 @@ _SIGNED: Final = re.compile(
     r"(.+)(?:\.[A-Za-z0-9_-]{4,8}\.[A-Za-z0-9_-]{27,86}|:[A-Za-z0-9]{4,8}:[A-Za-z0-9_-]{27,86})", re.DOTALL
 )
 # Behind the signature: [time of the last access, time of creation, content], as JSON (SignedCookieSessionFactory).
-_PYRAMID_SESSION: Final = re.compile(rb"\[[0-9.]+, ([0-9.]+, \{.*\})\]\Z", re.DOTALL)
+_PYRAMID_SESSION: Final = re.compile(rb".{16,64}?\[[0-9.]{1,32}, ([0-9.]{1,32}, \{.*\})\]\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,19 @@ def find_credential(facts: RequestFacts) -> Credential | None:
     if credential is None and facts.session_cookie_names and basic_user(facts) is None:
         credential = _of_cookie(headers.get("cookie"), facts.session_cookie_names)
     return None if credential is not None and credential.text.lower() in _MISTAKES else credential
+
+
+def every_credential(facts: RequestFacts, first: Credential | None) -> tuple[str, ...]:
+    """Every raw credential that a request carries: only the first is its token, and none may be kept."""
+    headers = facts.headers
+    found = [as_sent(text) for name in _KEY_HEADERS if name in headers and (text := headers[name].strip())]
+    if first is not None and first.text not in found:
+        found.append(first.text)
+    if facts.query and (of_query := _of_query(facts.query)) is not None:
+        found.append(of_query.text)
+    if facts.credential is not None:
+        found.append(facts.credential.text)
+    return tuple(found)
 
 
 def basic_user(facts: RequestFacts) -> str | None:
@@ -144,7 +157,7 @@ def _stable_part(cookie: str) -> str | None:
         decoded = binascii.a2b_base64(cookie.replace("-", "+").replace("_", "/") + "=" * (-len(cookie) % 4))
     except ValueError:
         return None
-    found = _PYRAMID_SESSION.search(decoded)
+    found = _PYRAMID_SESSION.match(decoded)
     return found[1].decode("latin-1") if found else None
 
 

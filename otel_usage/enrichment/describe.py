@@ -9,8 +9,9 @@ from typing import Final
 
 from otel_usage import attributes as key
 from otel_usage.enrichment import identity, resources
+from otel_usage.enrichment.credentials import every_credential
 from otel_usage.enrichment.facts import ApplicationWord, RequestFacts
-from otel_usage.enrichment.identity import Credential, Token, User
+from otel_usage.enrichment.identity import Token, User
 from otel_usage.enrichment.text import bounded
 
 MAX_NAME_LENGTH: Final = 256
@@ -40,9 +41,10 @@ def describe(facts: RequestFacts, token_key: bytes | None, word: ApplicationWord
     credential = identity.find_credential(facts)
     found: dict[str, str | None] = {}
     _add_token(found, identity.token_in(credential, token_key))
-    _add_user(found, identity.user_with(facts, credential))
+    credentials = every_credential(facts, credential)
+    _add_user(found, identity.user_with(facts, credential, credentials))
     _add_access(found, facts)
-    secrets = _secrets(facts, credential)
+    secrets = (*credentials, *resources.path_secrets(facts))
     found[key.TOKEN_NAME] = _name(facts.token_name, secrets)
     found[key.OPERATION] = _name(facts.operation, ())
     if word is not None:
@@ -55,15 +57,6 @@ def _name(text: str | None, secrets: tuple[str, ...]) -> str | None:
     if not text or any(secret in text for secret in secrets):
         return None
     return bounded(text, MAX_NAME_LENGTH)
-
-
-def _secrets(facts: RequestFacts, credential: Credential | None) -> tuple[str, ...]:
-    found = resources.path_secrets(facts)
-    if credential is not None:
-        found = (credential.text, *found)
-    if facts.credential is not None:
-        found = (facts.credential.text, *found)
-    return found
 
 
 def _add_token(found: dict[str, str | None], token: Token | None) -> None:

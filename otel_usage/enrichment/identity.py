@@ -6,7 +6,7 @@ Pure. Where credentials stand in a request is in `credentials`, what may be kept
 from dataclasses import dataclass
 from typing import Final
 
-from otel_usage.enrichment.credentials import Credential, basic_user, find_credential
+from otel_usage.enrichment.credentials import Credential, basic_user, every_credential, find_credential
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.jwt import read_claims
 from otel_usage.enrichment.privacy import fingerprint, hint
@@ -81,29 +81,29 @@ def user_of(facts: RequestFacts) -> User | None:
     403, and no framework refused them. The framework and the server in front of it are believed always, but the
     credential's own text is never a user.
     """
-    return user_with(facts, find_credential(facts))
+    credential = find_credential(facts)
+    return user_with(facts, credential, every_credential(facts, credential))
 
 
-def user_with(facts: RequestFacts, credential: Credential | None) -> User | None:
-    """`user_of` a request whose credential is found already."""
-    raw = credential.text if credential else ""
+def user_with(facts: RequestFacts, credential: Credential | None, credentials: tuple[str, ...]) -> User | None:
+    """`user_of` a request whose credential, and all `every_credential`, are found already."""
     believed = facts.status not in _REFUSED and not facts.refused
     user = facts.user
-    found = _user(user.id, user.name, "framework", raw) if user else None
+    found = _user(user.id, user.name, "framework", credentials) if user else None
     if found is None and believed and (name := basic_user(facts)):
-        found = _user(name, None, "basic", raw)
+        found = _user(name, None, "basic", credentials)
     if found is None and facts.remote_user:
-        found = _user(facts.remote_user, None, "header", raw)
-    if found is None and believed and raw and (claims := read_claims(raw)):
-        found = _user(claims.subject, claims.username, "jwt", raw) if claims.subject else None
+        found = _user(facts.remote_user, None, "header", credentials)
+    if found is None and believed and credential is not None and (claims := read_claims(credential.text)):
+        found = _user(claims.subject, claims.username, "jwt", credentials) if claims.subject else None
     return found
 
 
-def _user(user_id: str | None, name: str | None, source: str, raw: str) -> User | None:
-    user_id, name = _kept(user_id, raw), _kept(name, raw)
+def _user(user_id: str | None, name: str | None, source: str, credentials: tuple[str, ...]) -> User | None:
+    user_id, name = _kept(user_id, credentials), _kept(name, credentials)
     return User(user_id, name, source) if user_id or name else None
 
 
-def _kept(text: str | None, raw: str) -> str | None:
+def _kept(text: str | None, credentials: tuple[str, ...]) -> str | None:
     # Servers and applications name the user after a token sent as the Basic user name, or as any other credential.
-    return bounded(text, MAX_USER_LENGTH) if text and text != raw else None
+    return bounded(text, MAX_USER_LENGTH) if text and text not in credentials else None

@@ -40,7 +40,7 @@ class WSGIInstrumentation:
         self._patches = patches
         self._elsewhere = elsewhere
         self._excluded = get_excluded_urls(name.upper())
-        self._middleware = OpenTelemetryMiddleware(_call_wsgi)
+        self._middleware = OpenTelemetryMiddleware(_call_wsgi, tracer_provider=patches.tracer_provider)
 
     def serve(
         self,
@@ -72,7 +72,10 @@ class ASGIInstrumentation:
         self._elsewhere = elsewhere
         self._kind = OpenTelemetryMiddleware
         self._middleware = OpenTelemetryMiddleware(
-            _call_asgi, excluded_urls=get_excluded_urls(name.upper()), exclude_spans=["receive", "send"]
+            _call_asgi,
+            excluded_urls=get_excluded_urls(name.upper()),
+            exclude_spans=["receive", "send"],
+            tracer_provider=patches.tracer_provider,
         )
 
     async def serve(

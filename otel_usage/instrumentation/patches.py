@@ -15,9 +15,14 @@ _logger = logging.getLogger("otel_usage")
 
 
 class Patches:
-    """The replacements of one `install()`."""
+    """The replacements of one `install()`.
 
-    def __init__(self) -> None:
+    Args:
+        tracer_provider: The provider of the spans that replacements make; None for the global one.
+    """
+
+    def __init__(self, tracer_provider: Any = None) -> None:
+        self.tracer_provider = tracer_provider
         self._undo: list[Callable[[], None]] = []
         self.active = True
 
@@ -27,9 +32,12 @@ class Patches:
         def run(imported: ModuleType) -> None:
             if not self.active:
                 return
+            begun = len(self._undo)
             try:
                 patch(self, imported)
             except Exception:
+                # Half of a patch would make wrong rows of its requests.
+                self._undo_from(begun)
                 _logger.warning("Requests served by %s cannot be described.", module, exc_info=True)
 
         wrapt.register_post_import_hook(run, module)
@@ -54,7 +62,10 @@ class Patches:
     def undo(self) -> None:
         """Put every original back, the last first; what cannot be put back does not keep the rest from it."""
         self.active = False
-        while self._undo:
+        self._undo_from(0)
+
+    def _undo_from(self, number: int) -> None:
+        while len(self._undo) > number:
             try:
                 self._undo.pop()()
             except Exception:

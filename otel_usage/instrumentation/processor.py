@@ -169,7 +169,7 @@ def _facts(state: RequestState) -> RequestFacts:
 
 def _seen(state: RequestState) -> tuple[object, ...]:
     """What a description depends on and the answer or the application may still change."""
-    return (state.status_code(), state.content_disposition, state.content_range, state.revision)
+    return (state.status_code(), state.content_disposition, state.content_range, state.refused, state.revision)
 
 
 def _recorded_exception(span: Span) -> str | None:

@@ -111,12 +111,12 @@ class Followed:
             _logger.warning("A request span cannot be followed; further ones are not logged.", exc_info=True)
 
     def _leave(self) -> None:
-        for tracer in list(self._tracers):
-            unwrap_sampler(tracer)
         for multi in (known() for known in self._multis):
             if multi is not None:
                 with multi._lock:
                     multi._span_processors = tuple(other for other in multi._span_processors if other not in self._ours)
+        for tracer in list(self._tracers):
+            unwrap_sampler(tracer)
 
 
 class _Ending(SpanProcessor):
@@ -151,15 +151,18 @@ def stand_in(patches: Patches) -> None:
     def setting(original: Callable[..., None]) -> Callable[..., None]:
         def _set_tracer_provider(*args: Any, **kwargs: Any) -> None:
             original(*args, **kwargs)
-            provider = trace._TRACER_PROVIDER
-            if provider is not None and provider is not standing:
-                standing.give_way(provider)
+            try:
+                provider = trace._TRACER_PROVIDER
+                if provider is not None and provider is not standing:
+                    standing.give_way(provider)
+            except Exception:
+                _logger.warning("Tracers that were made before this provider was set stay without it.", exc_info=True)
 
         return _set_tracer_provider
 
-    trace._TRACER_PROVIDER = standing
     patches.at_undo(lambda: _take_away(standing))
     patches.replace(trace, "_set_tracer_provider", setting)
+    trace._TRACER_PROVIDER = standing
 
 
 def _take_away(standing: "StandIn") -> None:
@@ -191,4 +194,9 @@ class StandIn(TracerProvider):
         self.get_tracer = provider.get_tracer  # type: ignore[method-assign]  # of this instance only
         for scope, tracer in list(self._tracers.items()):
             successor = provider.get_tracer(scope.name, scope.version, scope.schema_url, scope.attributes)
-            tracer.start_span = successor.start_span  # type: ignore[method-assign]  # likewise
+            tracer.start_span = _starting_by(successor)  # type: ignore[method-assign]  # likewise
+
+
+def _starting_by(tracer: Any) -> Callable[..., Any]:
+    """Looked up at each call: a bound method would keep the replacement of an installation that is over."""
+    return lambda *args, **kwargs: tracer.start_span(*args, **kwargs)

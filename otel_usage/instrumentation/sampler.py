@@ -43,11 +43,13 @@ class UsageSampler(Sampler):
 
 def wrap_sampler(owner: Any) -> None:
     """Put a UsageSampler around the sampler of a tracer, or of a provider and so of the tracers that it will make."""
-    if not isinstance(owner.sampler, UsageSampler):
-        owner.sampler = UsageSampler(owner.sampler)
+    sampler = owner.sampler
+    if not isinstance(sampler, UsageSampler):
+        owner.sampler = UsageSampler(sampler)
 
 
 def unwrap_sampler(owner: Any) -> None:
     """Undo `wrap_sampler`."""
-    if isinstance(owner.sampler, UsageSampler):
+    # Two threads may have wrapped it at once.
+    while isinstance(owner.sampler, UsageSampler):
         owner.sampler = owner.sampler.wrapped

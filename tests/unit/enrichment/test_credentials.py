@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner
 
-from otel_usage.enrichment.credentials import basic_user, find_credential
+from otel_usage.enrichment.credentials import basic_user, every_credential, find_credential
 from otel_usage.enrichment.facts import CREDENTIAL_HEADERS, RequestFacts
 from otel_usage.enrichment.identity import token_of
 
@@ -250,3 +250,15 @@ def test_pyramid_session_stays_the_same() -> None:
     credential = find_credential(request(cookie=f"session={cookies[0]}"))
     assert credential is not None
     assert credential.text == cookies[0]
+
+
+def test_pyramid_session_is_read_in_linear_time() -> None:
+    """Whoever sends what looks like the beginning of many sessions does not keep the server busy."""
+    forged = base64.urlsafe_b64encode(b"[1, 1, {}]}" * 100_000 + b"]x").decode()
+    assert found(request(cookie=f"session={forged}")) == ("session", forged)
+
+
+def test_every_credential() -> None:
+    """A request with several credentials has one token; all of them are secrets."""
+    facts = request("Bearer first", x_api_key="second", query="token=third")
+    assert set(every_credential(facts, find_credential(facts))) == {"first", "second", "third"}

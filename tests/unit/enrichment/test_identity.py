@@ -158,3 +158,9 @@ def test_any_request_is_read(
     found = user_of(facts)
     if found is not None:
         f"{found.id}{found.name}".encode()
+
+
+def test_no_credential_of_several_is_a_user() -> None:
+    """A framework that names the user after a key that came beside the token names nobody."""
+    headers = {"authorization": "Bearer first-token", "x-api-key": "second-key"}
+    assert user_of(RequestFacts("GET", "/", headers=headers, user=FrameworkUser("second-key"))) is None

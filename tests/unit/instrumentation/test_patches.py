@@ -88,3 +88,16 @@ def test_replaced_twice():
     second.undo()
     first.undo()
     assert vars(Owner)["verb"] is original
+
+
+def test_half_a_patch_is_none():
+    """What a patch replaced before it failed is put back: facts of half of it would be wrong."""
+    original = vars(Owner)["verb"]
+    patches = Patches()
+
+    def patch(patches, module):
+        patches.replace(Owner, "verb", shout)
+        patches.replace(Owner, "gone", shout)
+
+    patches.on_import("types", patch)
+    assert vars(Owner)["verb"] is original
