@@ -1,8 +1,7 @@
 """What is known of requests, framework by framework: the tables of docs/frameworks.md, made from the rows of a run.
 
-`pytest tests/integration/frameworks tests/integration/identity tests/integration/test_wrap.py --update-docs` writes them
-anew; every other run
-compares.
+They are written anew by `pytest --update-docs` on tests/integration/frameworks, tests/integration/identity and
+tests/integration/test_wrap.py; every other run compares.
 """
 
 from collections.abc import Mapping
