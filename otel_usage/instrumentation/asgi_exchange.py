@@ -5,7 +5,7 @@ Whatever speaks ASGI is wrapped with `serve`, outermost. Frameworks are not know
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.instrumentation.state import (
@@ -18,6 +18,9 @@ from otel_usage.instrumentation.state import (
 )
 
 _logger = logging.getLogger("otel_usage")
+
+# Policy violation (RFC 6455, 7.4.1); unauthorized, forbidden (IANA, WebSocket Close Code Number Registry).
+_REFUSALS: Final = (1008, 3000, 3003)
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -128,10 +131,12 @@ class _Exchange:
     def frame(self, message: Message) -> None:
         self.state.response_bytes += _frame_bytes(message)
 
-    def closed(self, _message: Message) -> None:
+    def closed(self, message: Message) -> None:
         if self.state.status is None:
             # A handshake that is not accepted is answered 403 (ASGI specification, WebSocket, Close).
             self.state.status = 403
+        if message.get("code") in _REFUSALS:
+            self.state.refused = True
         self.state.complete()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_usage.enrichment.facts import FrameworkUser
-from otel_usage.instrumentation.users import framework_user, loaded, scalar
+from otel_usage.instrumentation.users import awake, framework_user, loaded, scalar
 
 _TOKEN_NAMES: Final = ("name", "label", "title", "description")
 _TOKEN_OWNERS: Final = ("application", "client")
@@ -30,6 +30,7 @@ def token_name(token: Any) -> str | None:
 
     Only loaded values are read; whoever keeps the name must hold it against the raw credential.
     """
+    token = awake(token)
     if token is None:
         return None
     values = _loaded(token)
@@ -50,6 +51,7 @@ def identity(subject: Any) -> tuple[FrameworkUser | None, str | None]:
     A row of a token table has an owner and nothing to sign in with, or is called so and has a name ("ApiKey"): it is
     nobody itself, so its own id is no user's.
     """
+    subject = awake(subject)
     if subject is None:
         return None, None
     values = _loaded(subject)
@@ -84,7 +86,7 @@ def _loaded(value: Any) -> Mapping[str, Any]:
 def _related(values: Mapping[str, Any], name: str) -> Any:
     """A related object as far as it is loaded: Django keeps it in its own place, and would query for another."""
     state = values.get("_state")
-    return getattr(state, "fields_cache", {}).get(name) if state is not None else values.get(name)
+    return awake(getattr(state, "fields_cache", {}).get(name) if state is not None else values.get(name))
 
 
 def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

@@ -19,6 +19,7 @@ def framework_user(user: Any) -> FrameworkUser | None:
     Args:
         user: A user object of any library, a mapping (JWT claims), text or a number.
     """
+    user = awake(user)
     if user is None or _is_anonymous(user):
         return None
     if isinstance(user, (str, int)) and not isinstance(user, bool):
@@ -35,13 +36,25 @@ def session_user(session: Any) -> FrameworkUser | None:
     Args:
         session: The session as the framework has loaded it; anything but a dictionary may be lazy and is left alone.
     """
-    if not isinstance(session, dict):
+    if not issubclass(type(session), dict):
         return None
     return next((user for name in _SESSION_USERS if (user := framework_user(session.get(name))) is not None), None)
 
 
+def awake(value: Any) -> Any:
+    """The value; of a lazy object what it holds, None while it sleeps: it would wake up if asked only for its class."""
+    kind = type(value)
+    # werkzeug's LocalProxy does not keep what it has found.
+    if hasattr(kind, "_get_current_object"):
+        return None
+    if hasattr(kind, "_setup") and hasattr(kind, "_wrapped"):
+        # Django's LazyObject holds a bare object while it sleeps.
+        return None if type(value._wrapped) is object else value._wrapped
+    return value
+
+
 def loaded(value: Any) -> Mapping[str, Any]:
-    """What lies in a mapping or in an object itself, without asking its attributes."""
+    """What lies in a mapping or in an object itself, which is awake, without asking its attributes."""
     if isinstance(value, Mapping):
         return value
     try:
@@ -104,9 +117,8 @@ def _get_id(user: Any) -> str | None:
 
 def scalar(value: Any) -> str | None:
     """A value as text where it is one that names something: text, a number, an id of its own type."""
-    if value is None or value == "" or isinstance(value, bool):
-        return None
-    # UUIDs and other ids of their own type have a text; containers and methods are no ids.
-    if isinstance(value, (str, int)) or type(value).__name__ in ("UUID", "ObjectId", "ULID"):
-        return str(value)
-    return None
+    kind = type(value)
+    if issubclass(kind, (str, int)):
+        return None if value == "" or kind is bool else str(value)
+    # UUIDs and other ids of their own type have a text; containers and methods are no ids, lazy objects stay asleep.
+    return str(value) if kind.__name__ in ("UUID", "ObjectId", "ULID") else None

@@ -219,6 +219,13 @@ def test_applications_of_every_framework(tmp_path):
     assert found == {f"{name}_app:app": (framework, True, None) for name, framework in applications.items()}
 
 
+def test_sanics_own_server(tmp_path):
+    """Sanic's own command names its application, and what it serves is recorded."""
+    found, verdict = doctor(tmp_path, "--", "sanic", "sanic_app:app", app="sanic_app.py", code=0)
+    assert "sanic_app:app (sanic): its requests make spans" in said(found, "application", "ok")
+    assert "Requests to sanic_app:app will be recorded" in verdict
+
+
 def test_applications_are_looked_into(tmp_path):
     """Through what is wrapped around them; where it cannot be told, that is said."""
     shutil.copy(APPS / "doctored_unseen.py", tmp_path)

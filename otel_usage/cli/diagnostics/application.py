@@ -121,9 +121,6 @@ def _application(invocation: Invocation, wanted: Wanted, application: Applicatio
         return Finding(ATTENTION, "application", message, remedy, blocks=True)
     framework = application["framework"]
     what = f"{name} ({framework or application['kind']})"
-    if framework == "sanic" and invocation.name == "sanic":
-        message = f"{what}: Sanic's own server does not speak ASGI, and its requests make no spans."
-        return Finding(ATTENTION, "application", message, "Serve it with an ASGI server such as uvicorn.", blocks=True)
     if application["seen"]:
         return Finding(OK, "application", f"{what}: its requests make spans.")
     if framework is None:

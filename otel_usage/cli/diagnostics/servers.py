@@ -53,6 +53,14 @@ def _of_asgi_server(arguments: Sequence[str], _environ: Mapping[str, str]) -> Wa
     return wanted
 
 
+def _of_sanic(arguments: Sequence[str], environ: Mapping[str, str]) -> Wanted | None:
+    """Sanic calls a function also where it is not told that it is a factory."""
+    wanted = _of_asgi_server(arguments, environ)
+    if wanted is not None:
+        wanted["factory"] = wanted["factory"] or None
+    return wanted
+
+
 def _of_gunicorn(arguments: Sequence[str], environ: Mapping[str, str]) -> Wanted | None:
     wanted = _of_asgi_server(arguments, environ) or _of_module(arguments)
     if wanted is not None:
@@ -99,6 +107,7 @@ _SERVERS: Final[Mapping[str, Callable[[Sequence[str], Mapping[str, str]], Wanted
     "granian": _of_asgi_server,
     "gunicorn": _of_gunicorn,
     "hypercorn": _of_asgi_server,
+    "sanic": _of_sanic,
     "uvicorn": _of_asgi_server,
     "uwsgi": _of_uwsgi,
     "waitress": _of_asgi_server,

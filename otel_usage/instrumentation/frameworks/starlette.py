@@ -3,12 +3,16 @@
 The rest of the request is read as any ASGI application's.
 """
 
+import logging
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from otel_usage.instrumentation.asgi_scope import note_route, note_session_cookie
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import current
+
+_logger = logging.getLogger("otel_usage")
 
 
 def patch_routing(patches: Patches, module: ModuleType) -> None:
@@ -24,23 +28,28 @@ def patch_sessions(patches: Patches, module: ModuleType) -> None:
 
 def patch_authentication(patches: Patches, module: ModuleType) -> None:
     """Note that a credential was refused: the answer to that is 400 unless the application says otherwise."""
-    patches.replace(module.AuthenticationMiddleware, "__init__", _noting_refusal)
+    module.AuthenticationMiddleware.on_error = _NotingRefusal()
+    patches.at_undo(partial(delattr, module.AuthenticationMiddleware, "on_error"))
 
 
-def _noting_refusal(original: Any) -> Any:
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        answer = self.on_error
+class _NotingRefusal:
+    """`on_error` of a middleware: stays among its own values, so that nothing is left to undo there."""
 
-        def on_error(*refused: Any) -> Any:
+    def __get__(self, middleware: Any, _: type) -> Any:
+        answer = vars(middleware).get("on_error") if middleware is not None else None
+        if answer is None:
+            raise AttributeError("on_error")
+
+        def on_error(*refused: Any, **named: Any) -> Any:
             state = current()
             if state is not None:
                 state.refused = True
-            return answer(*refused)
+            return answer(*refused, **named)
 
-        self.on_error = on_error
+        return on_error
 
-    return __init__
+    def __set__(self, middleware: Any, answer: Any) -> None:
+        vars(middleware)["on_error"] = answer
 
 
 def _noting_route(original: Any) -> Any:
@@ -53,7 +62,10 @@ def _noting_route(original: Any) -> Any:
 
 def _noting_cookie(original: Any) -> Any:
     async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        note_session_cookie(scope, self.session_cookie)
+        try:
+            note_session_cookie(scope, self.session_cookie)
+        except Exception:
+            _logger.debug("The cookie of a session cannot be told.", exc_info=True)
         await original(self, scope, receive, send)
 
     return __call__

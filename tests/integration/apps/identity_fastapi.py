@@ -40,6 +40,12 @@ class User:
     username: str
 
 
+@dataclass
+class Dataset:
+    id: int
+    name: str
+
+
 # PyJWT: the claims themselves, and a user made of them further out.
 
 
@@ -68,6 +74,15 @@ def with_claims(item_id: int, claims: Annotated[dict[str, Any] | None, Depends(c
 @app.get("/pyjwt/user/{item_id}")
 def with_user(item_id: int, user: Annotated[User | None, Depends(user_of)]):
     return item_id
+
+
+def dataset_of(item_id: int, user: Annotated[User | None, Depends(user_of)]) -> Dataset:
+    return Dataset(item_id, "Air quality")
+
+
+@app.get("/pyjwt/datasets/{item_id}")
+def with_dataset(dataset: Annotated[Dataset, Depends(dataset_of)]):
+    return dataset.id
 
 
 @app.get("/pyjwt/admin/{item_id}", dependencies=[Depends(admin)])

@@ -7,6 +7,7 @@ from sanic import Sanic, exceptions, response
 from otel_usage import identify, record_access
 
 app = Sanic("portal")
+followers = set()
 
 
 @app.on_request
@@ -78,3 +79,19 @@ async def reset(request, token: str):
 @app.websocket("/feeds/<feed_id:int>")
 async def feed(request, socket, feed_id: int):
     await socket.send(await socket.recv() * 2)
+
+
+@app.websocket("/followed")
+async def followed(request, socket):
+    """Is told what others broadcast."""
+    followers.add(socket)
+    await socket.send("hello")
+    await socket.recv()
+    followers.remove(socket)
+
+
+@app.post("/broadcast")
+async def broadcast(request):
+    for socket in followers:
+        await socket.send("x" * 1000)
+    return response.text(str(len(followers)))

@@ -22,6 +22,9 @@ flask = Flask(__name__)
 
 
 class Handler(RequestHandler):
+    def initialize(self):
+        self.theme = self.get_signed_cookie("theme")
+
     def get_current_user(self):
         if self.request.headers.get("Authorization", "").startswith("Bearer tok"):
             return {"id": "alice", "username": "alice@portal"}
@@ -110,6 +113,7 @@ class LoginHandler(Handler):
 @stream_request_body
 class UploadHandler(Handler):
     def initialize(self):
+        super().initialize()
         self.received = 0
 
     def data_received(self, chunk):

@@ -1,6 +1,7 @@
 """Sanic, served by its own server and by uvicorn, two workers each, under the launcher; nobody else makes its spans."""
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.integration import cases
 from tests.integration.frameworks.common import FrameworkTests, ResetTests, check_websocket
@@ -53,3 +54,18 @@ class TestSanic(FrameworkTests, ResetTests):
     def test_websocket(self, site):
         """A WebSocket is one row."""
         check_websocket(site)
+
+
+def test_message_that_another_request_sends(tmp_path):
+    """The bytes that a request sends to a WebSocket are the WebSocket's."""
+    with serve(tmp_path, "sanic_app.py", [*OWN[:-1], "1"]) as site:
+        with connect(f"ws://127.0.0.1:{site.port}/followed", user_agent_header="followed") as client:
+            assert client.recv() == "hello"
+            assert site.ask("POST", "/broadcast", {"User-Agent": "broadcast"}).body == b"1"
+            assert client.recv() == "x" * 1000
+            client.send("bye")
+        site.stop()
+        site.read_rows()
+    sent = {name: site.row_of(name)["response_bytes"] for name in ("followed", "broadcast")}
+    assert sent == {"followed": 1005, "broadcast": 1}
+    assert site.row_of("followed")["request_bytes"] == 3

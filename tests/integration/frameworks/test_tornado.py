@@ -16,12 +16,11 @@ COMMANDS = {
 }
 
 
-def signed_earlier() -> str:
-    """The cookie that signing in makes, as it is signed at another time."""
-    signed = create_signed_value(
-        "only for tests, signs nothing of value", "visitor", "bob", clock=lambda: time.time() - 60
-    )
-    return f"visitor={signed.decode()}"
+def signed(**values: str) -> str:
+    """Cookies as the application signed them some time ago."""
+    secret, earlier = "only for tests, signs nothing of value", time.time() - 60
+    made = {name: create_signed_value(secret, name, value, clock=lambda: earlier) for name, value in values.items()}
+    return "; ".join(f"{name}={value.decode()}" for name, value in made.items())
 
 
 def leave(site: Site, request: bytes) -> None:
@@ -49,9 +48,11 @@ def site(request, tmp_path_factory):
     with serve(directory, "tornado_app.py", COMMANDS[processes], OTEL_SEMCONV_STABILITY_OPT_IN=names) as site:
         site.label = "Tornado"
         cases.drive(site)
-        cases.sign_in(site, signed_earlier())
+        cases.sign_in(site, signed(visitor="bob"))
         cases.feed(site)
         cases.reset(site)
+        for name in ("ann", "eve"):
+            site.ask("GET", "/datasets", {"User-Agent": name, "Cookie": signed(theme="dark", visitor=name)})
         for name, method, target, headers, body in (
             ("own", "GET", "/own/acme/datasets/7", {}, None),
             ("later", "GET", "/later", {}, None),
@@ -91,13 +92,19 @@ class TestTornado(FrameworkTests, SessionTests, ResetTests):
         "nowhere": None,
         "not-allowed": None,
     }
-    more_requests = 20
+    more_requests = 22
     session_user = ("bob", None)
 
     def test_user_is_the_handlers(self, site):
         """The user is the handler's current user."""
         row = site.row_of("view")
         assert (row["user_id"], row["user_name"], row["user_source"]) == ("alice", "alice@portal", "framework")
+
+    def test_cookie_of_the_user_among_others(self, site):
+        """Of two signed cookies the token is the one that says who it is, whichever was read first."""
+        rows = [site.row_of(name) for name in ("ann", "eve")]
+        assert [(row["user_id"], row["token_scheme"]) for row in rows] == [("ann", "session"), ("eve", "session")]
+        assert rows[0]["token_id"] != rows[1]["token_id"]
 
     @pytest.mark.parametrize("name", ["file", "part", "compressed", "later", "own"])
     def test_bytes_that_were_sent(self, site, name):

@@ -61,6 +61,8 @@ def drive(site) -> list[str]:
     asked = {
         "claims": ("/pyjwt/claims/1", bearer(claims)),
         "user": ("/pyjwt/user/1", bearer(claims)),
+        "dataset": ("/pyjwt/datasets/1", bearer(claims)),
+        "dataset-anonymous": ("/pyjwt/datasets/1", {}),
         "scheme": ("/pyjwt/scheme/1", bearer(claims)),
         "forbidden": ("/pyjwt/admin/1", bearer(claims)),
         "anonymous": ("/pyjwt/user/1", {}),
@@ -94,6 +96,7 @@ def bearer(credential: str) -> dict[str, str]:
 SIGNED_IN = {
     "claims": ("carol", "Carol", "bearer", "nightly-7"),
     "user": ("carol", "Carol", "bearer", "nightly-7"),
+    "dataset": ("carol", "Carol", "bearer", "nightly-7"),
     "scheme": ("carol", "Carol", "bearer", "nightly-7"),
     "forbidden": ("carol", "Carol", "bearer", "nightly-7"),
     "jose": ("judy", "judy@jose", "bearer", None),
@@ -115,7 +118,10 @@ def test_signed_in(site, case):
     assert row["token_id"] is not None
 
 
-@pytest.mark.parametrize("case", ["anonymous", "visitor-anonymous", "member-nobody", "oauth-anonymous"])
+NOBODY = ["anonymous", "dataset-anonymous", "visitor-anonymous", "member-nobody", "oauth-anonymous"]
+
+
+@pytest.mark.parametrize("case", NOBODY)
 def test_nobody(site, case):
     """Whoever did not sign in is a row without user and token."""
     row = site.row_of(case)

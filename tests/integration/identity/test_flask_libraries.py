@@ -131,6 +131,11 @@ def test_session(site):
     assert "vary" not in site.answers["session"].headers
 
 
+def test_an_error_page_is_no_other(site):
+    """A failed page whose session nobody looked at does not vary by cookie for our looking."""
+    assert "vary" not in site.answers["pyjwt-boom"].headers
+
+
 @pytest.mark.parametrize("case", ["pyjwt", "pyjwt-wrong", "pyjwt-boom", "propagated", "pyjwt-streamed"])
 def test_route_and_operation_do_not_depend_on_how_it_ended(site, case):
     """Answered, aborted before the view, failed, failed into the server, streamed: the route has its name."""

@@ -26,6 +26,8 @@ def found(command: str, **environ: str) -> tuple[str, list[str]] | None:
         ("hypercorn portal:app", ("portal", ["app"])),
         ("granian --interface asgi portal:app", ("portal", ["app"])),
         ("waitress-serve --listen=127.0.0.1:80 portal:app", ("portal", ["app"])),
+        ("sanic portal:app --workers 2", ("portal", ["app"])),
+        ("python -m sanic --factory portal.web:make", ("portal.web", ["make"])),
         ("uwsgi --http :80 --module portal:app", ("portal", ["app"])),
         ("uwsgi -w portal --callable app", ("portal", ["app"])),
         ("flask --app portal:app run", ("portal", ["app"])),
@@ -60,3 +62,10 @@ def test_folders_to_import_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):
         wanted = servers.application(name, arguments, {})
         assert wanted is not None and (wanted["module"], wanted["folders"]) == ("portal", [str(tmp_path / "src")])
+
+
+@pytest.mark.parametrize(("options", "factory"), [([], None), (["--factory"], True)])
+def test_sanic_calls_functions(options: list[str], factory: bool | None) -> None:
+    """A function is called whether or not it is said to be a factory; what else may be one only if it is said."""
+    wanted = servers.application("sanic", ["portal:app", *options], {})
+    assert wanted is not None and wanted["factory"] is factory

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import jwt
 import pytest
 
 from otel_usage.enrichment.facts import RequestFacts
@@ -16,7 +17,10 @@ def kept():
 
 
 def read_facts(state):
-    return RequestFacts(method=state.native.get("method", "GET"), path="/", status=state.status)
+    given = {name.decode(): value.decode() for name, value in state.native.get("headers") or ()}
+    return RequestFacts(
+        method=state.native.get("method", "GET"), path="/", headers=given, status=state.status, refused=state.refused
+    )
 
 
 def serve(kept, application, received=(), kind="http", on_send=None, **scope):
@@ -194,6 +198,17 @@ def test_refused_websocket_is_a_403(kept):
     """A handshake that is closed before it was accepted is answered 403 by the server."""
     serve(kept, answer({"type": "websocket.close"}), kind="websocket")
     assert kept.overlay["http.response.status_code"] == 403
+
+
+@pytest.mark.parametrize(("code", "user"), [(None, "carol"), (1000, "carol"), (1008, None), (3000, None), (3003, None)])
+def test_websocket_that_is_refused_once_accepted(kept, code, user):
+    """Closing for who somebody is or says to be takes back what an unverified credential claims."""
+    close = {"type": "websocket.close"} if code is None else {"type": "websocket.close", "code": code}
+    application = answer({"type": "websocket.accept"}, close)
+    forged = jwt.encode({"sub": "carol"}, "only for tests, signs nothing of value", algorithm="HS256")
+    serve(kept, application, kind="websocket", headers=[(b"authorization", f"Bearer {forged}".encode())])
+    assert kept.overlay.get("user.id") == user
+    assert kept.overlay["http.response.status_code"] == 101
 
 
 def test_malformed_message_is_the_servers_to_refuse(kept):

@@ -68,6 +68,20 @@ def test_an_exception_that_flask_lets_through_keeps_its_route(patches):
     assert kept.overlay["usage.operation"] == "item"
 
 
+def test_an_error_page_has_the_headers_it_has_without_us(patches):
+    """A session that the application did not look at makes no `Vary: Cookie`: our look comes after the answer."""
+    app = flask.Flask("failing")
+    app.secret_key = "only for tests"
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    @app.get("/")
+    def page():
+        raise RuntimeError("on purpose")
+
+    answer = app.test_client().get("/")
+    assert (answer.status_code, answer.headers.get("Vary")) == (500, None)
+
+
 class Slotted:
     """An application that no weak reference can be made to."""
 

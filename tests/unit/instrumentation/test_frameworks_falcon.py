@@ -154,6 +154,23 @@ def test_mounted(kept, look):
     assert kept.overlay[key.HTTP_ROUTE] == "/v1/datasets/{dataset_id}"
 
 
+def test_responder_of_another_version(kept, look, monkeypatch):
+    """What another version of Falcon finds of a request, and is asked for, passes as it is."""
+    original = falcon.app.App._get_responder
+    with monkeypatch.context() as patched:
+        patched.setattr(falcon.app.App, "_get_responder", lambda self, req, more=(): (*original(self, req), *more))
+        look()
+
+        class Asking(falcon.app.App):
+            def _get_responder(self, req):
+                assert super()._get_responder(req, more=("more",))[4] == "more"
+                return super()._get_responder(req)
+
+        FalconInstrumentor().instrument()
+        assert ask(make(Asking)).text == "7"
+    check_one(kept)
+
+
 class Slotted:
     """A context without a dictionary."""
 

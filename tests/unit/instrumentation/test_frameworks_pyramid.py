@@ -9,6 +9,7 @@ with warnings.catch_warnings():
     # Pyramid imports pkg_resources, which warns of itself.
     warnings.simplefilter("ignore")
     from opentelemetry.instrumentation.pyramid import PyramidInstrumentor
+    from pyramid.authentication import AuthTktCookieHelper
     from pyramid.config import Configurator
     from pyramid.request import Request
     from pyramid.response import Response
@@ -220,3 +221,12 @@ def test_user_of_a_subrequest(kept, look):
 
     ask(make(view, set_security_policy=Policy(User())))
     assert key.USER_ID not in kept.overlay
+
+
+def test_tickets_are_forgotten(look, patches):
+    """Undone, nothing is left of the helpers that were made."""
+    look()
+    AuthTktCookieHelper("only for tests", cookie_name="ticket")
+    assert pyramid_file.identity._tickets == {"ticket"}
+    patches.undo()
+    assert pyramid_file.identity._tickets == set()

@@ -1,10 +1,16 @@
 """What Tornado's rules, handlers and cookies may be."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
+import tornado.web
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application, RequestHandler, create_signed_value
 
 from otel_usage.instrumentation.frameworks import tornado as tornado_file
+from otel_usage.instrumentation.frameworks.tornado import exchange
+from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState
 
 
@@ -81,3 +87,61 @@ def test_cookie_of_nobody():
     """A signed cookie that has led to no user is no session."""
     found = facts(r"/([a-z]+)/(\d+)", "/acme/42", cookies="seen=1", asked="seen")
     assert found.session_cookie_names == ()
+
+
+SECRET = "only for tests"
+
+
+@pytest.fixture
+def look():
+    """What `install()` does to handlers; undone afterwards."""
+    patches = Patches()
+    tornado_file.patch(patches, tornado.web)
+    yield
+    patches.undo()
+
+
+class Themed(RequestHandler):
+    """Reads other signed cookies before and after the one that says who it is."""
+
+    def initialize(self):
+        self.get_signed_cookie("theme")
+
+    def get_current_user(self):
+        return self.get_signed_cookie("visitor")
+
+    def get(self, *values):
+        """Answers nothing."""
+
+
+def test_session_cookie_among_others(look):
+    """Of several signed cookies the session is the one that was read for the user."""
+    signed = {name: create_signed_value(SECRET, name, "x").decode() for name in ("theme", "visitor", "seen")}
+    application = Application([("/", Themed)], cookie_secret=SECRET)
+    headers = HTTPHeaders({"Host": "x", "Cookie": "; ".join(f"{name}={value}" for name, value in signed.items())})
+    line = RequestStartLine("GET", "/", "HTTP/1.1")
+    handler = Themed(application, HTTPServerRequest(start_line=line, headers=headers, connection=Connection()))
+    assert handler.current_user == b"x" == handler.get_signed_cookie("seen")
+    found = tornado_file.read_facts(RequestState(tornado_file.read_facts, handler, counted=True))
+    assert found.session_cookie_names == ("visitor",)
+
+
+async def original(*arguments):
+    """What Tornado does."""
+    return "done"
+
+
+def test_another_websocket():
+    """A WebSocket without the counts that are known ends as it would, and its request is over all the same."""
+    connection = SimpleNamespace()
+    handler = SimpleNamespace(request=SimpleNamespace(connection=connection, body=b"", method="GET"))
+    connection._otel_usage = exchange._Exchange(tornado_file.read_facts, handler, counted=True)
+    connection._otel_usage.state.kept = True
+    asyncio.run(exchange._see_websocket(original)(SimpleNamespace(), handler))
+    assert vars(connection) == {}
+
+
+def test_another_request():
+    """A handler and a delegate that have nothing of what is known go on as they would."""
+    asyncio.run(exchange._serve(tornado_file.read_facts, original)(SimpleNamespace()))
+    assert exchange._see_received(lambda self, data: data)(SimpleNamespace(), b"x") == b"x"

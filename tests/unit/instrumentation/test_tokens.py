@@ -3,6 +3,8 @@
 import dataclasses
 
 import pytest
+from django.utils.functional import SimpleLazyObject
+from werkzeug.local import LocalProxy
 
 from otel_usage.enrichment.facts import FrameworkUser
 from otel_usage.instrumentation.tokens import identity, token_name
@@ -99,3 +101,18 @@ def test_hostile_objects_are_nobody():
     """Whatever an application's object raises, the request does not notice."""
     assert identity(Hostile()) == (None, None)
     assert token_name(Hostile()) is None
+
+
+def woken():
+    """What a lazy object would ask the database."""
+    pytest.fail("a lazy object was woken up")
+
+
+@pytest.mark.parametrize("kind", [LocalProxy, SimpleLazyObject])
+def test_lazy_objects_stay_asleep(kind):
+    """Neither a lazy token, nor one that belongs to a lazy object, is fetched for our sake."""
+    lazy = kind(woken)
+    key = ApiKey(name="nightly", owner=lazy)
+    assert (identity(lazy), token_name(lazy)) == ((None, None), None)
+    assert identity(key) == (None, "nightly")
+    assert token_name(Row(application=lazy, client_id="portal")) == "portal"

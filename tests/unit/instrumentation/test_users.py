@@ -4,6 +4,8 @@ import dataclasses
 import uuid
 
 import pytest
+from django.utils.functional import SimpleLazyObject
+from werkzeug.local import LocalProxy
 
 from otel_usage.enrichment.facts import FrameworkUser
 from otel_usage.instrumentation.users import framework_user, session_user
@@ -122,6 +124,27 @@ def test_rows_are_not_woken(case):
     """Of a database row only what is loaded is read, and the primary key it always knows."""
     row, expected = ROWS[case]
     assert framework_user(row) == expected
+
+
+def woken():
+    """What a lazy object would ask the database."""
+    pytest.fail("a lazy object was woken up")
+
+
+@pytest.mark.parametrize("kind", [LocalProxy, SimpleLazyObject])
+def test_lazy_objects_stay_asleep(kind):
+    """A user that nobody has looked at is not fetched for our sake, and is nobody."""
+    assert framework_user(kind(woken)) is None
+    assert framework_user({"id": kind(woken), "username": "grace"}) == FrameworkUser("grace", "grace")
+    assert session_user(kind(woken)) is None
+    assert session_user({"user": kind(woken), "user_id": 7}) == FrameworkUser("7")
+
+
+def test_what_a_lazy_object_holds():
+    """A lazy user that the application has looked at is that user."""
+    lazy = SimpleLazyObject(lambda: Plain(id=7, username="grace"))
+    assert lazy.id == 7
+    assert framework_user(lazy) == FrameworkUser("7", "grace")
 
 
 class LazySession:

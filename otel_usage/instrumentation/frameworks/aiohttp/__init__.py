@@ -25,15 +25,18 @@ def patch(patches: Patches, _module: ModuleType) -> None:
 def _instrument_once(original: Any) -> Any:
     """An application inside another has the instrumentation's middleware too, which starts a second SERVER span."""
 
-    def _prepare_middleware(self: Any) -> Iterator[tuple[Any, bool]]:
-        for middleware, new_style in original(self):
-            instruments = getattr(middleware, "__module__", None) == "opentelemetry.instrumentation.aiohttp_server"
-            yield (_outermost(middleware) if instruments else middleware), new_style
+    def _prepare_middleware(self: Any) -> Iterator[Any]:
+        for entry in original(self):
+            # aiohttp 3 adds whether a middleware is of the new style; aiohttp 4 has no other.
+            yield (_outermost(entry[0]), *entry[1:]) if isinstance(entry, tuple) else _outermost(entry)
 
     return _prepare_middleware
 
 
 def _outermost(middleware: Any) -> Any:
+    if getattr(middleware, "__module__", None) != "opentelemetry.instrumentation.aiohttp_server":
+        return middleware
+
     @functools.wraps(middleware)
     async def outermost(request: Any, handler: Any) -> Any:
         state = current()

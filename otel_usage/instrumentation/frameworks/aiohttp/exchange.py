@@ -82,9 +82,24 @@ class _Exchange:
             if writer._compress is None:
                 self.complete()
 
+    def compressed(self, writer: Any) -> None:
+        writer._compress = _CountedCompressor(writer._compress, self)
+
     def file(self, file: Any, offset: int) -> None:
         """The event loop may send this file by itself, past the writer."""
         self._file = (file, offset)
+
+    def received(self, message: Any) -> None:
+        """A message of a WebSocket, which may be one about the connection itself."""
+        if isinstance(message.data, (str, bytes)) and message.type.name in ("TEXT", "BINARY"):
+            self.state.request_bytes += _frame_bytes(message.data)
+
+    def sent(self, data: Any) -> None:
+        self.state.response_bytes += _frame_bytes(data)
+
+    def closing(self, websocket: Any) -> None:
+        if not websocket._closing:
+            self.complete()
 
     def complete(self) -> None:
         state = self.state
@@ -121,6 +136,21 @@ class _Exchange:
             self.state.response_bytes = max(file.tell() - offset, 0)
 
 
+def _begin(read_facts: ReadFacts, request: Any) -> Any:
+    """The writer of the answer with an exchange on it, or None: aiohttp may come to have another."""
+    try:
+        writer = request._payload_writer
+        vars(writer)[_EXCHANGE] = _Exchange(read_facts, request)
+    except Exception:
+        _logger.debug("What passes aiohttp cannot be counted.", exc_info=True)
+        return None
+    return writer
+
+
+def _writer_of(message: Any) -> Any:
+    return getattr(message, "_payload_writer", None)
+
+
 def _exchange_of(writer: Any) -> _Exchange | None:
     found = getattr(writer, "__dict__", {}).get(_EXCHANGE)
     return found if isinstance(found, _Exchange) else None
@@ -139,8 +169,10 @@ def _tell(writer: Any, see: Callable[..., None], *seen: Any) -> None:
 
 def _serve(read_facts: ReadFacts, original: Any) -> Any:
     async def _handle_request(self: Any, request: Any, *arguments: Any, **named: Any) -> Any:
-        writer = request._payload_writer
-        exchange = writer._otel_usage = _Exchange(read_facts, request)
+        writer = _begin(read_facts, request)
+        exchange = _exchange_of(writer)
+        if exchange is None:
+            return await original(self, request, *arguments, **named)
         token = activate(exchange.state)
         try:
             return await original(self, request, *arguments, **named)
@@ -149,7 +181,7 @@ def _serve(read_facts: ReadFacts, original: Any) -> Any:
             raise
         finally:
             _tell(writer, _Exchange.returned)
-            del writer._otel_usage
+            vars(writer).pop(_EXCHANGE, None)
             deactivate(token)
 
     return _handle_request
@@ -185,16 +217,14 @@ def _see_end(original: Any) -> Any:
 def _see_compression(original: Any) -> Any:
     def enable_compression(self: Any, *arguments: Any, **named: Any) -> None:
         original(self, *arguments, **named)
-        exchange = _exchange_of(self)
-        if exchange is not None:
-            self._compress = _CountedCompressor(self._compress, exchange)
+        _tell(self, _Exchange.compressed, self)
 
     return enable_compression
 
 
 def _see_file(original: Any) -> Any:
     async def _sendfile(self: Any, request: Any, fobj: Any, offset: int, count: int) -> Any:
-        _tell(request._payload_writer, _Exchange.file, fobj, offset)
+        _tell(_writer_of(request), _Exchange.file, fobj, offset)
         return await original(self, request, fobj, offset, count)
 
     return _sendfile
@@ -203,10 +233,7 @@ def _see_file(original: Any) -> Any:
 def _see_received(original: Any) -> Any:
     async def receive(self: Any, *arguments: Any, **named: Any) -> Any:
         message = await original(self, *arguments, **named)
-        if isinstance(message.data, (str, bytes)) and message.type.name in ("TEXT", "BINARY"):
-            exchange = _exchange_of(self._payload_writer)
-            if exchange is not None:
-                exchange.state.request_bytes += _frame_bytes(message.data)
+        _tell(_writer_of(self), _Exchange.received, message)
         return message
 
     return receive
@@ -215,17 +242,14 @@ def _see_received(original: Any) -> Any:
 def _see_sent(original: Any) -> Any:
     async def send(self: Any, data: Any, *arguments: Any, **named: Any) -> None:
         await original(self, data, *arguments, **named)
-        exchange = _exchange_of(self._payload_writer)
-        if exchange is not None:
-            exchange.state.response_bytes += _frame_bytes(data)
+        _tell(_writer_of(self), _Exchange.sent, data)
 
     return send
 
 
 def _see_close(original: Any) -> Any:
     async def close(self: Any, **named: Any) -> bool:
-        if not self._closing:
-            _tell(self._payload_writer, _Exchange.complete)
+        _tell(_writer_of(self), _Exchange.closing, self)
         closed: bool = await original(self, **named)
         return closed
 

@@ -1,5 +1,6 @@
 """What Falcon does with a request and leaves nowhere in it: where it was routed to, and what was raised."""
 
+import logging
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from otel_usage.enrichment.resources import know_templates
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current, qualified_name
+
+_logger = logging.getLogger("otel_usage")
 
 
 class Seen:
@@ -36,17 +39,20 @@ def _learn(original: Any) -> Any:
 
 
 def _see_route(original: Any) -> Any:
-    def _get_responder(self: Any, req: Any) -> Any:
-        found = original(self, req)
+    def _get_responder(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
+        found = original(self, req, *args, **kwargs)
         state = current()
         if state is not None and isinstance(state.native, Seen) and state.native.request is req:
-            _note_route(state, *found)
+            try:
+                _note_route(state, *found[:3])
+            except Exception:
+                _logger.debug("Where Falcon has routed a request to cannot be told.", exc_info=True)
         return found
 
     return _get_responder
 
 
-def _note_route(state: RequestState, responder: Any, params: Mapping[str, Any], resource: Any, _template: Any) -> None:
+def _note_route(state: RequestState, responder: Any, params: Mapping[str, Any], resource: Any) -> None:
     state.native.params = params
     name = getattr(responder, "__name__", "")
     # Where a resource has no responder, Falcon answers with one of its own, which is not named so.
@@ -55,10 +61,10 @@ def _note_route(state: RequestState, responder: Any, params: Mapping[str, Any], 
 
 
 def _see_error(original: Any) -> Any:
-    def _find_error_handler(self: Any, ex: Exception) -> Any:
+    def _find_error_handler(self: Any, ex: Exception, *args: Any, **kwargs: Any) -> Any:
         state = current()
         if state is not None and isinstance(state.native, Seen):
             state.native.error_type = qualified_name(ex)
-        return original(self, ex)
+        return original(self, ex, *args, **kwargs)
 
     return _find_error_handler

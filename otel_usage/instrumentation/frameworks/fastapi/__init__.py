@@ -1,6 +1,7 @@
 """FastAPI: the dependencies of a request, which tell its user, and the routes of included routers."""
 
 import logging
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -35,7 +36,8 @@ def patch(patches: Patches, module: ModuleType) -> None:
 
         return solve_dependencies
 
-    patches.replace(module, "solve_dependencies", solving)
+    if "dependency_cache" in signature(module.solve_dependencies).parameters:
+        patches.replace(module, "solve_dependencies", solving)
     if "handle" in vars(module.APIRoute):
         patches.replace(module.APIRoute, "handle", _noting_included)
 
@@ -44,9 +46,12 @@ def _noting_included(original: Any) -> Any:
     """Since 0.137 the route of an included router is only a part: its whole path is in a context beside it."""
 
     async def handle(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        context = scope.get("fastapi", {}).get("effective_route_context")
-        if getattr(context, "original_route", None) is self:
-            note_route(scope, context)
+        try:
+            context = scope.get("fastapi", {}).get("effective_route_context")
+            if getattr(context, "original_route", None) is self:
+                note_route(scope, context)
+        except Exception:
+            _logger.debug("The route of an included router cannot be told.", exc_info=True)
         await original(self, scope, receive, send)
 
     return handle

@@ -19,7 +19,8 @@ _Calls = tuple[list[Callable[..., Any]], list[Callable[..., Any]]]
 class Candidates:
     """For each route, its security schemes, and the dependencies whose results may be its user, schemes among them.
 
-    The innermost comes first: it knows the user; those around it may return what the user may see.
+    The innermost comes first: it knows the user; those around it may return what the user may see, and those that need
+    something of the path or the body do.
     """
 
     def __init__(self, security_base: type) -> None:
@@ -43,11 +44,16 @@ class Candidates:
     def _walk(self, dependant: Any) -> Iterator[Any]:
         for sub in dependant.dependencies:
             yield from self._walk(sub)
-            if isinstance(sub.call, self._security_base) or self._is_secured(sub):
+            if isinstance(sub.call, self._security_base) or (self._is_secured(sub) and not self._is_asked_for(sub)):
                 yield sub
 
     def _is_secured(self, dependant: Any) -> bool:
         return any(isinstance(sub.call, self._security_base) or self._is_secured(sub) for sub in dependant.dependencies)
+
+    def _is_asked_for(self, dependant: Any) -> bool:
+        return bool(dependant.path_params or dependant.body_params) or any(
+            self._is_asked_for(sub) for sub in dependant.dependencies
+        )
 
 
 def look(state: RequestState, cache: Mapping[Any, Any], calls: _Calls) -> None:

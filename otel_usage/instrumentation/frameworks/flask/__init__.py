@@ -24,9 +24,9 @@ def patch(patches: Patches, module: ModuleType) -> None:
     # The hook runs while the package `flask` itself is still being imported.
     from flask.signals import got_request_exception, request_finished
 
-    def look(sender: Any, **_: Any) -> None:
+    def look(sender: Any, **said: Any) -> None:
         try:
-            _look(sender)
+            _look(sender, answered="response" in said)
         except Exception:
             # Flask answers 500 for what a receiver of its signals raises.
             _logger.debug("A Flask request cannot be looked at.", exc_info=True)
@@ -57,7 +57,7 @@ def read_facts(state: RequestState) -> RequestFacts:
     from flask import current_app, has_request_context
 
     if not isinstance(state.native, _Seen) and has_request_context():
-        _look(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy, typed as its object
+        _look(current_app._get_current_object(), answered=False)  # type: ignore[attr-defined]  # a proxy, typed as its object
     seen = state.native if isinstance(state.native, _Seen) else _Seen(state.native)
     environ = seen.environ
     return RequestFacts(
@@ -89,7 +89,7 @@ class _Seen:
     session_cookies: tuple[str, ...] = ()
 
 
-def _look(app: Any) -> None:
+def _look(app: Any, *, answered: bool) -> None:
     from flask import g, session
     from flask import request as current_request
 
@@ -111,7 +111,9 @@ def _look(app: Any) -> None:
     )
     said = vars(g._get_current_object())
     kept: Any = session
-    state.user = user_in(said) or session_user(kept._get_current_object()) or state.user
+    # Until the answer has its headers, a look at the session would put `Vary: Cookie` among them.
+    in_session = session_user(kept._get_current_object()) if answered else None
+    state.user = user_in(said) or in_session or state.user
     state.token_name = token_name_in(said)
     state.credential = credential_in(said, request, app.config) or state.credential
 

@@ -30,6 +30,7 @@ def patch_tickets(patches: Patches, module: ModuleType) -> None:
         return made
 
     patches.replace(module.AuthTktCookieHelper, "__init__", making)
+    patches.at_undo(_tickets.clear)
 
 
 def session_cookie_names(request: Any) -> tuple[str, ...]:
@@ -39,7 +40,8 @@ def session_cookie_names(request: Any) -> tuple[str, ...]:
     cookies = request.environ.get("HTTP_COOKIE")
     if not cookies:
         return ()
-    tickets = tuple(name for name in _tickets if f"{name}=" in cookies)
+    # A copy: another thread may be making a helper.
+    tickets = tuple(name for name in tuple(_tickets) if f"{name}=" in cookies)
     session = getattr(request.registry.queryUtility(ISessionFactory), "_cookie_name", None)
     return tickets or ((session,) if isinstance(session, str) else ())
 

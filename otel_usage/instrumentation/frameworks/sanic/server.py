@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from otel_usage.instrumentation.asgi_exchange import Message, Scope, Send
 from otel_usage.instrumentation.patches import Patches
-from otel_usage.instrumentation.state import current
+from otel_usage.instrumentation.state import RequestState, current
 
 _logger = logging.getLogger("otel_usage")
 
@@ -21,6 +21,8 @@ Serve = Callable[[Callable[..., Awaitable[None]], Any, Scope, Any, Send], Awaita
 
 # Who is told of the request that is being handled.
 _told: ContextVar[Send | None] = ContextVar("otel_usage_sanic", default=None)
+# Where a WebSocket keeps who is told of its request, and the request: another request may send to it too.
+_OPENED_BY: Final = "_otel_usage"
 
 
 def patch(patches: Patches, module: ModuleType, serve: Serve) -> None:
@@ -29,7 +31,10 @@ def patch(patches: Patches, module: ModuleType, serve: Serve) -> None:
     def setting_up(original: Any) -> Any:
         def _setup(self: Any) -> None:
             original(self)
-            self.request_handler = partial(_handle, self.request_handler, serve)
+            try:
+                self.request_handler = partial(_handle, self.request_handler, serve)
+            except Exception:
+                _logger.debug("What Sanic's own server handles cannot be seen.", exc_info=True)
 
         return _setup
 
@@ -94,8 +99,7 @@ def _header(name: str, value: object) -> tuple[bytes, bytes]:
     return name.lower().encode("latin-1", "replace"), str(value).encode("utf-8", "surrogateescape")
 
 
-async def _tell(read: Callable[..., Iterable[Message]], *said: Any) -> None:
-    send = _told.get()
+async def _tell(send: Send | None, read: Callable[..., Iterable[Message]], *said: Any) -> None:
     if send is None:
         return
     try:
@@ -107,7 +111,7 @@ async def _tell(read: Callable[..., Iterable[Message]], *said: Any) -> None:
 
 def _telling(original: Any) -> Any:
     async def send(self: Any, data: Any = None, end_stream: bool | None = None) -> None:
-        await _tell(_answer, self, data, end_stream)
+        await _tell(_told.get(), _answer, self, data, end_stream)
         await original(self, data, end_stream)
 
     return send
@@ -135,7 +139,9 @@ def _answer(response: Any, data: Any, end_stream: bool | None) -> list[Message]:
 def _telling_of_acceptance(original: Any) -> Any:
     async def websocket_handshake(self: Any, *args: Any, **kwargs: Any) -> Any:
         websocket = await original(self, *args, **kwargs)
-        await _tell(_acceptance)
+        send = _told.get()
+        getattr(websocket, "__dict__", {})[_OPENED_BY] = send, current()
+        await _tell(send, _acceptance)
         return websocket
 
     return websocket_handshake
@@ -144,9 +150,15 @@ def _telling_of_acceptance(original: Any) -> Any:
 def _telling_of_frame(original: Any) -> Any:
     async def send(self: Any, message: Any) -> None:
         await original(self, message)
-        await _tell(_frame, message)
+        send, _ = _opened_by(self)
+        await _tell(send, _frame, message)
 
     return send
+
+
+def _opened_by(websocket: Any) -> tuple[Send | None, RequestState | None]:
+    opened: tuple[Send, RequestState] | None = getattr(websocket, "__dict__", {}).get(_OPENED_BY)
+    return opened or (None, None)
 
 
 def _acceptance() -> list[Message]:
@@ -159,7 +171,8 @@ def _frame(message: Any) -> list[Message]:
 
 def _counting_frame(original: Any) -> Any:
     async def recv(self: Any, *args: Any, **kwargs: Any) -> Any:
-        data, state = await original(self, *args, **kwargs), current()
+        data = await original(self, *args, **kwargs)
+        _, state = _opened_by(self)
         if state is not None and data is not None:
             state.request_bytes += len(data.encode("utf-8", "replace") if isinstance(data, str) else data)
         return data

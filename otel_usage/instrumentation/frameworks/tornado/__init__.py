@@ -26,8 +26,9 @@ def patch(patches: Patches, module: ModuleType) -> None:
 def _note_cookie(original: Any) -> Any:
     def get_signed_cookie(self: Any, name: str, value: str | None = None, *arguments: Any, **named: Any) -> Any:
         found = original(self, name, value, *arguments, **named)
-        if value is None and found is not None and isinstance(name, str):
-            vars(self).setdefault(_COOKIE, name)
+        # The last that is read before the user is known is the one that says who it is.
+        if value is None and found is not None and isinstance(name, str) and "_current_user" not in vars(self):
+            vars(self)[_COOKIE] = name
         return found
 
     return get_signed_cookie

@@ -107,10 +107,13 @@ class _Exchange:
             self._lose_client(connection)
             self._complete(connection)
 
-    def framed(self, connection: Any, received: int, sent: int) -> None:
+    def framed(self, connection: Any, protocol: Any) -> None:
         """A WebSocket has ended; Tornado has counted the bytes of its messages."""
-        self.state.request_bytes, self.state.response_bytes = received, sent
-        self._complete(connection)
+        try:
+            self.state.request_bytes = protocol._message_bytes_in
+            self.state.response_bytes = protocol._message_bytes_out
+        finally:
+            self._complete(connection)
 
     def handed_over(self, _connection: Any, environ: MutableMapping[str, Any]) -> None:
         """A WSGI application answers: as part of this request, or in a thread where it is one of its own."""
@@ -143,6 +146,21 @@ class _Exchange:
             self.state.error_type = CLIENT_DISCONNECTED
 
 
+def _begin(read_facts: ReadFacts, handler: Any) -> _Exchange | None:
+    """An exchange, on the connection where that is Tornado's own; None where there can be none."""
+    from tornado.http1connection import HTTP1Connection
+
+    try:
+        connection = handler.request.connection
+        exchange = _Exchange(read_facts, handler, counted=isinstance(connection, HTTP1Connection))
+        if exchange.state.counted:
+            vars(connection)[_EXCHANGE] = exchange
+    except Exception:
+        _logger.debug("What passes Tornado cannot be counted.", exc_info=True)
+        return None
+    return exchange
+
+
 def _tell(connection: Any, see: Callable[..., None], *seen: Any) -> None:
     """Let the exchange on this connection see something; a client's connection has none."""
     exchange = getattr(connection, "__dict__", {}).get(_EXCHANGE)
@@ -155,13 +173,12 @@ def _tell(connection: Any, see: Callable[..., None], *seen: Any) -> None:
 
 
 def _serve(read_facts: ReadFacts, original: Any) -> Any:
-    from tornado.http1connection import HTTP1Connection
-
     async def _execute(self: Any, *arguments: Any, **named: Any) -> None:
+        exchange = _begin(read_facts, self)
+        if exchange is None:
+            await original(self, *arguments, **named)
+            return
         connection = self.request.connection
-        exchange = _Exchange(read_facts, self, counted=isinstance(connection, HTTP1Connection))
-        if exchange.state.counted:
-            connection._otel_usage = exchange
         token = activate(exchange.state)
         try:
             await original(self, *arguments, **named)
@@ -174,7 +191,7 @@ def _serve(read_facts: ReadFacts, original: Any) -> Any:
 
 def _see_received(original: Any) -> Any:
     def data_received(self: Any, data: bytes) -> Any:
-        _tell(self.connection, _Exchange.received, data)
+        _tell(getattr(self, "connection", None), _Exchange.received, data)
         return original(self, data)
 
     return data_received
@@ -217,7 +234,7 @@ def _see_websocket(original: Any) -> Any:
         try:
             await original(self, handler)
         finally:
-            _tell(handler.request.connection, _Exchange.framed, self._message_bytes_in, self._message_bytes_out)
+            _tell(handler.request.connection, _Exchange.framed, self)
 
     return _accept_connection
 
