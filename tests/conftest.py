@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # A background job of a shell ignores interrupts, one under nohup hang-ups, and so would every process that the tests
 # start and then interrupt.
@@ -19,3 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_docs(pytestconfig: pytest.Config) -> bool:
     """Whether to write tables of the documentation instead of comparing with them."""
     return bool(pytestconfig.getoption("--update-docs"))
+
+
+# How fast examples are made is the machine's affair: it has other things to do.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
