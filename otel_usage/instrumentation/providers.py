@@ -12,11 +12,11 @@ from typing import Any, Final
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import NonRecordingSpan, SpanKind
 
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
-from otel_usage.instrumentation.sampler import UsageSampler, unwrap_sampler, wrap_sampler
+from otel_usage.instrumentation.sampler import UsageSampler, children_follow, unwrap_sampler, wrap_sampler
 
 _logger = logging.getLogger("otel_usage")
 
@@ -67,7 +67,9 @@ class Followed:
             *args: Any,
             **kwargs: Any,
         ) -> Any:
-            if kind is not SpanKind.SERVER or not self._follow(tracer):
+            if kind is not SpanKind.SERVER:
+                return _unseen_child(tracer, context) or original(tracer, name, context, kind, *args, **kwargs)
+            if not self._follow(tracer):
                 return original(tracer, name, context, kind, *args, **kwargs)
             span = original(tracer, name, context, kind, *args, **kwargs)
             self._show(span, context)
@@ -117,6 +119,23 @@ class Followed:
                     multi._span_processors = tuple(other for other in multi._span_processors if other not in self._ours)
         for tracer in list(self._tracers):
             unwrap_sampler(tracer)
+
+
+def is_seen_by_us_alone(tracer: Any) -> bool:
+    """Whether nobody else gets the spans of a tracer, neither now nor when they end."""
+    processors: tuple[Any, ...] = getattr(getattr(tracer, "span_processor", None), "_span_processors", ())
+    return len(processors) == 1 and isinstance(processors[0], _Ending)
+
+
+def _unseen_child(tracer: Any, context: Context | None) -> NonRecordingSpan | None:
+    """What stands for a span inside a request that nobody would see: it costs next to nothing.
+
+    What the application sends on is the request span's own context, with the flags that the child would have had.
+    """
+    if not (is_seen_by_us_alone(tracer) and children_follow(getattr(tracer, "sampler", None))):
+        return None
+    parent = trace.get_current_span(context).get_span_context()
+    return NonRecordingSpan(parent) if parent.is_valid and not parent.is_remote else None
 
 
 class _Ending(SpanProcessor):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.span import TraceState
 
@@ -39,6 +39,16 @@ class UsageSampler(Sampler):
     def get_description(self) -> str:
         """As the specification asks of a decorating sampler."""
         return f"UsageSampler{{{self.wrapped.get_description()}}}"
+
+
+def children_follow(sampler: Any) -> bool:
+    """Whether a sampler decides of a child of a span in this process as it was decided of that span."""
+    own = sampler.wrapped if isinstance(sampler, UsageSampler) else sampler
+    return (
+        isinstance(own, ParentBased)
+        and getattr(own, "_local_parent_sampled", None) is ALWAYS_ON
+        and getattr(own, "_local_parent_not_sampled", None) is ALWAYS_OFF
+    )
 
 
 def wrap_sampler(owner: Any) -> None:

@@ -73,11 +73,15 @@ def test_outgoing_flags_say_what_was_sampled(sampled_site):
         assert sampled[trace_id] is bool(int(flags, 16) & 1)
 
 
+@pytest.mark.parametrize("exports", [True, False], ids=["exporting", "alone"])
 @pytest.mark.parametrize(
     "sampler", ["traceidratio", "parentbased_traceidratio", "parentbased_always_on", "always_off", "always_on"]
 )
-def test_outgoing_headers_are_the_same_without_us(tmp_path, sampler):
-    """For the same incoming headers the outgoing flags and trace ids are those of an application without us."""
+def test_outgoing_headers_are_the_same_without_us(tmp_path, sampler, exports):
+    """For the same incoming headers the outgoing flags and trace ids are those of an application without us.
+
+    Also where nobody but us sees its spans, so that children of request spans are left out.
+    """
     parents = [f"00-{trace_id}-{7:016x}-{number % 2:02x}" for number, trace_id in enumerate(trace_ids()[:60])]
     told = {}
     for exporter in ("duckdb", "none"):
@@ -86,6 +90,8 @@ def test_outgoing_headers_are_the_same_without_us(tmp_path, sampler):
             "OTEL_TRACES_SAMPLER_ARG": "0.4",
             "OTEL_USAGE_EXPORTER": exporter,
         }
+        if not exports:
+            variables["SITE_EXPORTS_NOTHING"] = "1"
         if not sampler.endswith("ratio"):
             del variables["OTEL_TRACES_SAMPLER_ARG"]
         with serve(tmp_path / exporter, "traced_app.py", COMMAND, **variables) as site:

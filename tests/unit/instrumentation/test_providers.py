@@ -4,11 +4,11 @@ import gc
 import weakref
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import ConcurrentMultiSpanProcessor, SynchronousMultiSpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 
 from otel_usage.instrumentation import providers
@@ -168,6 +168,64 @@ def test_is_alone(followed):
     assert followed.is_alone()
     second.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
     assert not followed.is_alone()
+
+
+def outgoing(tracer):
+    """The `traceparent` that a call within a child span sends on, and whether the child is recorded."""
+    carrier = {}
+    with tracer.start_as_current_span("call", kind=SpanKind.CLIENT) as child:
+        propagate.inject(carrier)
+        return carrier["traceparent"], child.is_recording()
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF, TraceIdRatioBased(0.5)])
+@pytest.mark.parametrize("name", ["requests", "calls"])
+def test_children_that_nobody_sees(followed, sampler, name):
+    """They are not recorded, whichever tracer makes them, and what goes out is sampled as ever."""
+    own = provider(sampler=ParentBased(sampler))
+    with own.get_tracer("requests").start_as_current_span("GET", kind=SpanKind.SERVER) as span:
+        sent, recorded = outgoing(own.get_tracer(name))
+    context = span.get_span_context()
+    assert not recorded
+    assert sent == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def test_children_that_somebody_sees(followed):
+    """As soon as there is another processor they are spans like any."""
+    own, exporter = provider(), InMemorySpanExporter()
+    tracer = own.get_tracer("requests")
+    request(tracer)
+    own.add_span_processor(SimpleSpanProcessor(exporter))
+    with tracer.start_as_current_span("GET", kind=SpanKind.SERVER):
+        outgoing(tracer)
+    assert [span.name for span in exporter.get_finished_spans()] == ["call", "GET"]
+
+
+class Unlike(ParentBased):
+    """Decides of children by itself."""
+
+    def __init__(self):
+        super().__init__(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF)
+
+
+@pytest.mark.parametrize("sampler", [Unlike(), ALWAYS_ON])
+def test_children_that_are_sampled_by_themselves(followed, sampler):
+    """Where the decision may be another one than the request's, the sampler is asked."""
+    own = provider(sampler=sampler)
+    with own.get_tracer("requests").start_as_current_span("GET", kind=SpanKind.SERVER):
+        sent, recorded = outgoing(own.get_tracer("requests"))
+    assert recorded is (sampler is ALWAYS_ON)
+    assert bool(int(sent[-2:], 16) & 1) is (sampler is ALWAYS_ON)
+
+
+def test_work_that_is_no_requests(followed):
+    """Outside a request, or in one of another process, spans are made as ever."""
+    own = provider()
+    request(own.get_tracer("requests"))
+    assert own.get_tracer("work").start_span("nightly").is_recording()
+    remote = trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(1))
+    context = trace.set_span_in_context(trace.NonRecordingSpan(remote))
+    assert own.get_tracer("work").start_span("message", context, kind=SpanKind.CONSUMER).is_recording()
 
 
 def test_undo_leaves_nothing(kept, patches, followed):
