@@ -74,7 +74,7 @@ def _see_request(original: Any) -> Any:
 
 
 def _see_view(original: Any) -> Any:
-    from pyramid.exceptions import PredicateMismatch  # type: ignore[import-untyped]
+    from pyramid.exceptions import PredicateMismatch
 
     def _call_view(registry: Any, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
         met = True

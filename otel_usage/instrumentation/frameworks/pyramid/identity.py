@@ -35,7 +35,7 @@ def patch_tickets(patches: Patches, module: ModuleType) -> None:
 
 def session_cookie_names(request: Any) -> tuple[str, ...]:
     """The cookie that signs this request in: a ticket if it has one, else that of Pyramid's own sessions."""
-    from pyramid.interfaces import ISessionFactory  # type: ignore[import-untyped]
+    from pyramid.interfaces import ISessionFactory
 
     cookies = request.environ.get("HTTP_COOKIE")
     if not cookies:
