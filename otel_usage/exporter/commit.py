@@ -1,7 +1,7 @@
 """One turn: finished segments -> rows, all in one transaction, each line exactly once.
 
-Owns the order that makes a crash anywhere harmless: load, one transaction, close, remove the files. What the
-statements mean is in `sql/`; who may run a turn, and when, is the committer's.
+Owns the order that makes a crash anywhere harmless: load, one transaction, let go of the store, remove the files.
+What the statements mean is in `sql/`; who may run a turn, and when, is the committer's.
 """
 
 import contextlib
@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Final
 
 from otel_usage.errors import StoreError
 from otel_usage.exporter import store
-from otel_usage.exporter.duckdb_errors import mapped_errors
 from otel_usage.exporter.finished import finished_segments, inspect
 from otel_usage.exporter.header import Header
 from otel_usage.exporter.loading import Loaded, load
 from otel_usage.exporter.losses import LOST, REJECTED, TORN_LINE
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.statements import statement
+from otel_usage.exporter.workbench import attached, transaction, workbench
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _HOUR_MICROSECONDS: Final = 3_600_000_000
 _MAX_RANGES: Final = 32
+# What was loaded waits so long for a reader to end.
+_WAIT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class CommitSummary:
 
     Attributes:
         segments: How many segments are done with, those of an interrupted turn before included.
+        torn: Last lines whose owner died while it wrote them.
         lost: Records that their processes counted as lost, torn lines included, rejected ones not.
     """
 
@@ -43,6 +46,7 @@ class CommitSummary:
     inserted: int = 0
     duplicate: int = 0
     rejected: int = 0
+    torn: int = 0
     lost: int = 0
 
     def __add__(self, other: "CommitSummary") -> "CommitSummary":
@@ -52,6 +56,7 @@ class CommitSummary:
             self.inserted + other.inserted,
             self.duplicate + other.duplicate,
             self.rejected + other.rejected,
+            self.torn + other.torn,
             self.lost + other.lost,
         )
 
@@ -70,12 +75,9 @@ def commit_turn(paths: StorePaths, token_key: bytes | None = None) -> CommitSumm
         segments = _readable(found)
         if not segments:
             return CommitSummary()
-        with (
-            contextlib.closing(store.open_for_commit(paths)) as connection,
-            mapped_errors(paths.database),
-        ):
-            done, summary = _commit(connection, paths, segments, token_key)
-        return replace(summary, segments=_remove(done))
+        with workbench(paths) as connection:
+            again, fresh = _commit(connection, paths, segments, token_key)
+        return replace(_sum(fresh), segments=_remove([segment.path for segment in again + fresh]))
 
 
 def _remove(done: list[Path]) -> int:
@@ -98,20 +100,19 @@ def _readable(found: list[Path]) -> list[Loaded]:
 
 def _commit(
     connection: "DuckDBPyConnection", paths: StorePaths, segments: list[Loaded], token_key: bytes | None
-) -> tuple[list[Path], CommitSummary]:
-    """The files that may go now, and what was done."""
-    rows = connection.execute("SELECT segment_id FROM journal_segments").fetchall()
-    recorded = {name for (name,) in rows}
-    done = [segment.path for segment in segments if segment.id in recorded]
+) -> tuple[list[Loaded], list[Loaded]]:
+    """What a turn before has committed and could not remove, and what this one has."""
+    # Whoever holds the store, or whatever is wrong with it, is met before any work is done.
+    with attached(connection, paths, to_write=False):
+        recorded = {name for (name,) in connection.execute("SELECT segment_id FROM journal_segments").fetchall()}
     fresh = load(connection, paths, [segment for segment in segments if segment.id not in recorded])
-    if not fresh:
-        return done, CommitSummary()
-    with store.transaction(connection):
-        summary = _insert(connection, fresh)
-        _record(connection, paths, fresh)
-        _add_totals(connection, summary)
-        _record_key(connection, token_key)
-    return done + [segment.path for segment in fresh], summary
+    if fresh:
+        with attached(connection, paths, to_write=True, wait_seconds=_WAIT_SECONDS), transaction(connection):
+            summary = _insert(connection, fresh)
+            _record(connection, paths, fresh)
+            _add_totals(connection, summary)
+            _record_key(connection, token_key)
+    return [segment for segment in segments if segment.id in recorded], fresh
 
 
 def _insert(connection: "DuckDBPyConnection", segments: list[Loaded]) -> CommitSummary:
@@ -139,6 +140,7 @@ def _sum(segments: list[Loaded]) -> CommitSummary:
         inserted=sum(segment.inserted for segment in segments),
         duplicate=sum(segment.duplicate for segment in segments),
         rejected=sum(segment.rejected for segment in segments),
+        torn=sum(segment.torn for segment in segments),
         lost=sum(n for segment in segments for reason, n, _ in _losses(segment) if reason in LOST - {REJECTED}),
     )
 

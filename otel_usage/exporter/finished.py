@@ -60,7 +60,8 @@ def inspect(path: Path) -> Contents:
         while chunk := file.read(_CHUNK_BYTES):
             newlines += chunk.count(b"\n")
             last = chunk[-1:]
-    return Contents(header, newlines - (header is not None), last == b"\n")
+    # A header that its owner had no time to end is no line either.
+    return Contents(header, max(newlines - (header is not None), 0), last == b"\n")
 
 
 @contextlib.contextmanager

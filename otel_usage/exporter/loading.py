@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otel_usage.errors import StoreError
-from otel_usage.exporter import store
 from otel_usage.exporter.finished import Contents
 from otel_usage.exporter.paths import StorePaths, segment_id
-from otel_usage.exporter.record import JOURNAL_COLUMNS
+from otel_usage.exporter.record import JOURNAL_COLUMNS, KEY
 from otel_usage.exporter.salvage import Rejections, good_lines
 from otel_usage.exporter.statements import statement
+from otel_usage.exporter.workbench import RefusedLinesError, load_lines
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -61,7 +61,7 @@ def load(connection: "DuckDBPyConnection", paths: StorePaths, segments: list[Loa
     Raises:
         StoreError: Something other than a line is wrong.
     """
-    connection.execute(statement("create_batch"))
+    connection.execute(_create_sql())
     whole = [segment for segment in segments if segment.contents.ends_clean]
     if _load_all(connection, whole):
         careful = [segment for segment in segments if not segment.contents.ends_clean]
@@ -69,6 +69,13 @@ def load(connection: "DuckDBPyConnection", paths: StorePaths, segments: list[Loa
         careful = segments
     gone = [segment for segment in careful if not _load_carefully(connection, paths, segment)]
     return [segment for segment in segments if segment not in gone]
+
+
+@cache
+def _create_sql() -> str:
+    types = {**JOURNAL_COLUMNS, "start_time": "TIMESTAMP", "segment_id": "VARCHAR"}
+    columns = ", ".join(f"{name} {type_}{' NOT NULL' * (name in KEY)}" for name, type_ in types.items())
+    return statement("create_batch").replace("{columns}", columns)
 
 
 @cache
@@ -83,8 +90,8 @@ def _load_all(connection: "DuckDBPyConnection", segments: list[Loaded]) -> bool:
     if not with_lines:
         return True
     try:
-        store.load_lines(connection, _load_sql(), [segment.path for segment in with_lines.values()])
-    except store.RefusedLinesError:
+        load_lines(connection, _load_sql(), [segment.path for segment in with_lines.values()])
+    except RefusedLinesError:
         return False
     except StoreError:
         if len(segments) == 1:
@@ -132,8 +139,8 @@ def _load_good(
         return
     draft.write_bytes(b"".join(line for _, line in lines))
     try:
-        store.load_lines(connection, _load_sql(), [draft])
-    except store.RefusedLinesError as error:
+        load_lines(connection, _load_sql(), [draft])
+    except RefusedLinesError as error:
         if len(lines) == 1:
             rejections.add(lines[0][0], str(error), lines[0][1])
             return

@@ -98,6 +98,9 @@ JOURNAL_COLUMNS: Final[Mapping[str, str]] = {
     for name in UsageRecord.__struct_fields__
 }
 
+# What tells one request from another: `random.seed()` in an application makes span ids repeat.
+KEY: Final = ("start_time", "duration_ns", "trace_id", "span_id")
+
 Count = Callable[[str], None]
 
 # Told by a column, or by nothing anybody asks for: a peer's port is another one on every connection.

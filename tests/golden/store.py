@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_usage.exporter.paths import StorePaths
-from otel_usage.exporter.store import open_for_commit
+from otel_usage.exporter.workbench import attached, workbench
 
 START = datetime(2026, 3, 28, 22, 30)  # UTC, half an hour before Berlin's 29 March, which has 23 hours
 ALICE = {"token_id": "tok_00000000000000a1", "token_scheme": "bearer", "token_hint": "gho_…wxyz", "user_id": "u1"}
@@ -32,8 +32,8 @@ REQUESTS: tuple[dict[str, Any], ...] = (
 
 def make(database: Path) -> Path:
     """Make the store there, as a leader would, and put the requests and some losses in."""
-    connection = open_for_commit(StorePaths.of(database))
-    with connection:
+    paths = StorePaths.of(database)
+    with workbench(paths) as connection, attached(connection, paths, to_write=True):
         for number, request in enumerate(REQUESTS):
             row = {**_common(number), **request}
             columns = ", ".join(row)
@@ -41,7 +41,6 @@ def make(database: Path) -> Path:
             connection.execute(f"INSERT INTO requests ({columns}) VALUES ({values})", row)
         for records, reason in ((3, "torn_line"), (4, "journal_full"), (20, "anonymous_left_out")):
             connection.execute("INSERT INTO losses VALUES (?, ?, ?, NULL, NULL)", [START, records, reason])
-    connection.close()
     return database
 
 

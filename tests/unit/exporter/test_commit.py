@@ -12,11 +12,13 @@ import duckdb
 import pytest
 
 from otel_usage.errors import StoreError
-from otel_usage.exporter import commit, store
+from otel_usage.exporter import commit
 from otel_usage.exporter.commit import CommitSummary, commit_turn
 from otel_usage.exporter.committer import drain
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.losses import JOURNAL_FULL, REJECTED, TORN_LINE, VALUE_TRUNCATED
+from otel_usage.exporter.paths import StorePaths
+from otel_usage.exporter.store import key_check
 from tests.unit.exporter.support import (
     FIRST_MICROSECOND,
     line,
@@ -160,7 +162,7 @@ def test_the_tail_of_a_dead_writer(tmp_path: Path) -> None:
     torn, whole = write(tmp_path, line(1), line(2)[:-9]), write(tmp_path, line(3), line(4)[:-1])
     os.utime(torn, (1, 1))
     summary = commit_turn(paths_of(tmp_path))
-    assert summary == CommitSummary(segments=2, lines=3, inserted=3, lost=1)
+    assert summary == CommitSummary(segments=2, lines=3, inserted=3, torn=1, lost=1)
     assert numbers(tmp_path) == [1, 3, 4]
     assert query(tmp_path, "SELECT reason, records, segment_id FROM losses") == [(TORN_LINE, 1, torn.stem)]
     assert whole.stem in {name for (name,) in query(tmp_path, "SELECT segment_id FROM requests")}
@@ -228,13 +230,13 @@ def test_a_file_that_disappears_does_not_hold_up_the_others(tmp_path: Path, monk
     """A segment that goes between being looked at and being read is passed over."""
     gone = write(tmp_path, line(1))
     write(tmp_path, line(2))
-    real = store.open_for_commit
+    real = commit.workbench
 
-    def and_remove(paths: object) -> object:
+    def and_remove(paths: StorePaths) -> object:
         gone.unlink()
-        return real(paths)  # type: ignore[arg-type]
+        return real(paths)
 
-    monkeypatch.setattr(store, "open_for_commit", and_remove)
+    monkeypatch.setattr(commit, "workbench", and_remove)
     assert commit_turn(paths_of(tmp_path)).inserted == 1
     assert numbers(tmp_path) == [2]
 
@@ -276,7 +278,7 @@ def test_the_key_is_remembered_by_a_check_value(tmp_path: Path) -> None:
         write(tmp_path, line(number))
         commit_turn(paths_of(tmp_path), key)
     sql = "SELECT value FROM store_info WHERE name = 'token_key_check'"
-    assert query(tmp_path, sql) == [(store.key_check(b"a" * 32),)]
+    assert query(tmp_path, sql) == [(key_check(b"a" * 32),)]
 
 
 def test_nothing_to_commit_opens_nothing(tmp_path: Path) -> None:
