@@ -4,7 +4,6 @@ Called by the launcher's entry point or by an application itself. It makes no fi
 request of a process does, since this also runs in supervisors and before forks.
 """
 
-import atexit
 import logging
 import threading
 from functools import partial
@@ -93,8 +92,7 @@ class _Installation:
     def remove(self) -> None:
         self._processor.active = False
         self._patches.undo()
-        self._recorder.shutdown()
-        atexit.unregister(self._recorder.shutdown)
+        self._recorder.remove()
         span_exporter.take_back(self.settings.database)
 
     def _stand_in(self) -> None:

@@ -6,14 +6,18 @@ When things happen is decided here. What a turn does is `commit`'s, who leads `l
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from otel_usage.errors import StoreError, StoreLockedError
+from otel_usage.exporter import leadership
 from otel_usage.exporter.commit import CommitSummary, commit_turn
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.leadership import Leadership, leader_pid
-from otel_usage.exporter.native import Event, Gate, start_thread
+from otel_usage.exporter.losses import REJECTED, TORN_LINE
+from otel_usage.exporter.native import Event, Gate, libraries_outlive_python, start_thread
 from otel_usage.exporter.paths import StorePaths
+from otel_usage.exporter.pending import Backlog
 from otel_usage.exporter.warner import Warner
 
 __all__ = ["CommitSummary", "Committer", "Leadership", "drain", "leader_pid"]
@@ -39,9 +43,14 @@ def drain(
     Raises:
         StoreError: A turn failed; what earlier turns committed stays committed.
     """
+    return _drain(partial(commit_turn, paths, token_key), between_turns)
+
+
+def _drain(turn: Callable[[], CommitSummary], between_turns: Callable[[], bool]) -> CommitSummary:
     total = CommitSummary()
     while True:
-        summary = commit_turn(paths, token_key)
+        with leadership.turn():
+            summary = turn()
         total += summary
         if not summary.segments or not between_turns():
             return total
@@ -69,6 +78,8 @@ class Committer:
         token_key: Callable[[], bytes | None],
     ) -> None:
         self._journal = journal
+        self._tally = journal.tally
+        self._backlog = Backlog(paths)
         self._paths = paths
         self._interval = interval_seconds
         self._ahead = min(0.25, interval_seconds / 10)
@@ -87,7 +98,7 @@ class Committer:
         start_thread(self._run)
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Finish the segment, commit once more if this process leads, and end; False if that took too long."""
+        """Finish the segment, commit once more if this process leads and still can, and end; False if that took long."""
         self._is_stopping = True
         self._wake.set()
         return self._ended.wait(timeout_seconds)
@@ -108,7 +119,8 @@ class Committer:
                 self._pause(_until(self._interval, -self._ahead))
                 self._tick(at_once=False)
             self._journal.close()
-            self._commit()
+            if libraries_outlive_python():
+                self._commit()
         except BaseException as error:  # nothing may reach the application's thread hooks
             self._warner.warn("thread", "The committer of %s ended: %r", self._paths.database, error)
         finally:
@@ -117,6 +129,7 @@ class Committer:
             self._ended.open()
 
     def _give_up(self) -> None:
+        self._tally.waiting = None
         with contextlib.suppress(OSError):
             self._leadership.release()
 
@@ -141,16 +154,27 @@ class Committer:
 
     def _leads(self) -> bool:
         try:
-            return self._leadership.try_acquire()
+            leads = self._leadership.try_acquire()
         except OSError as error:
             self._warner.warn("lead", "%s cannot be locked: %s", self._paths.lock, error)
-            return False
+            leads = False
+        if not leads:
+            self._tally.waiting = None
+        return leads
 
     def _commit(self) -> None:
-        if not self._leads():
-            return
+        if self._leads():
+            self._commit_all()
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        if self._tally.is_asked:
+            with contextlib.suppress(OSError):
+                self._tally.waiting = self._backlog.records()
+
+    def _commit_all(self) -> None:
         try:
-            drain(self._paths, token_key=self._token_key(), between_turns=self._between_turns)
+            _drain(self._turn, self._between_turns)
         except StoreLockedError as error:
             # A report holds the store for a moment; a person holds it for longer.
             if self._was_locked:
@@ -162,6 +186,19 @@ class Committer:
         except Exception as error:
             self._warner.warn("commit", "Usage records wait in the journal: %r", error)
         self._was_locked = False
+
+    def _turn(self) -> CommitSummary:
+        started = time.monotonic()
+        try:
+            summary = commit_turn(self._paths, self._token_key())
+        except Exception as error:
+            self._tally.commits.append((time.monotonic() - started, type(error)))
+            raise
+        if summary.segments:
+            self._tally.commits.append((time.monotonic() - started, None))
+        self._tally.drop(REJECTED, summary.rejected)
+        self._tally.drop(TORN_LINE, summary.torn)
+        return summary
 
     def _between_turns(self) -> bool:
         """Let readers in, and keep this process's own records moving while a backlog is committed."""

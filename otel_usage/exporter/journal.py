@@ -12,6 +12,7 @@ from otel_usage.exporter.losses import JOURNAL_FULL, WRITE_ERROR
 from otel_usage.exporter.native import new_lock
 from otel_usage.exporter.paths import StorePaths, make_private_folder
 from otel_usage.exporter.segment import Segment
+from otel_usage.exporter.tally import Tally
 from otel_usage.exporter.warner import Warner
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
@@ -26,12 +27,16 @@ class Journal:
         paths: Of the store.
         max_bytes: Bound of the journal of the whole store: records beyond it are dropped and counted.
         max_segment_bytes: A segment is finished once it is longer.
+
+    Attributes:
+        tally: What this process has written and lost.
     """
 
     def __init__(self, paths: StorePaths, *, max_bytes: int, max_segment_bytes: int = MAX_SEGMENT_BYTES) -> None:
         self._paths = paths
         self._max_bytes = max_bytes
         self._max_segment_bytes = max_segment_bytes
+        self.tally = Tally()
         self._lock = new_lock()
         self._segment: Segment | None = None
         self._homeless_counts: dict[str, int] = {}
@@ -107,6 +112,7 @@ class Journal:
             self._drop()
             return
         segment.append(line)
+        self.tally.written += 1
         self._room -= len(line)
         if segment.size >= self._max_segment_bytes:
             self._roll_over()
@@ -122,6 +128,11 @@ class Journal:
         )
 
     def _count(self, reason: str, n: int) -> None:
+        self.tally.drop(reason, n)
+        self._note(reason, n)
+
+    def _note(self, reason: str, n: int) -> None:
+        """Count in the header of the segment in use, or keep the number for the next one."""
         try:
             segment = self._segment or self._new_segment()
             if segment is not None:
@@ -161,6 +172,8 @@ class Journal:
             segment.finish()
         except FileNotFoundError:
             self._count(WRITE_ERROR, segment.lines)
+            for reason, n in segment.counts.items():
+                self._note(reason, n)
             self._warner.later("gone", "A segment in %s was removed with its usage records.", self._paths.journal)
         except OSError as error:
             self._warner.later("finish", "A segment in %s stays open: %s", self._paths.journal, error)

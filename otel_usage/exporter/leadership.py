@@ -4,11 +4,13 @@ The only place that opens this file: whoever closes any descriptor of it drops t
 opens it once and keeps it.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
 import struct
 import sys
+from collections.abc import Iterator
 from typing import Final
 
 from otel_usage.exporter.native import new_lock
@@ -86,6 +88,22 @@ class _LockFile:
 
 
 _files: dict[StorePaths, _LockFile] = {}
+# The processes that are, or were when this one was forked, amid a turn.
+_amid_a_turn: Final[list[int]] = []
+
+
+@contextlib.contextmanager
+def turn() -> Iterator[None]:
+    """While DuckDB is at work here: a child that is forked meanwhile never leads.
+
+    It has an open store without the lock on it, and locks of threads that it does not have.
+    """
+    pid = os.getpid()
+    _amid_a_turn.append(pid)
+    try:
+        yield
+    finally:
+        _amid_a_turn.remove(pid)
 
 
 def _file_of(paths: StorePaths) -> _LockFile:
@@ -112,10 +130,14 @@ class Leadership:
         """Become, or stay, the leader if no other process is, and nobody else in this one.
 
         Raises:
-            OSError: The lock file cannot be made.
+            OSError: The lock file cannot be made; or nobody leads, and this process may not.
         """
         file = _file_of(self._paths)
         with file.mutex:
+            if any(pid != os.getpid() for pid in _amid_a_turn):
+                if file.owner() is None:
+                    raise OSError("this process was forked amid a commit; its records wait for another, or a report")
+                return False
             if file.holder is not None and not file.is_current():
                 file.close()
             if file.holder is None:

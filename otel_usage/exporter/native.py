@@ -37,6 +37,14 @@ def start_thread(target: Callable[[], None]) -> None:
     _original("start_new_thread")(target, ())
 
 
+def libraries_outlive_python() -> bool:
+    """Whether a library of C++ can still be used where `atexit` is run.
+
+    uWSGI ends Python in C's `exit`, after the destructors of everything that was loaded since it started.
+    """
+    return "uwsgi" not in sys.modules
+
+
 class Event:
     """What `threading.Event` is, for native threads and one waiter: the waiter's wake-up call."""
 

@@ -146,6 +146,14 @@ class Recorder:
             committer.stop(_SHUTDOWN_SECONDS)
         process.journal.close()
 
+    def remove(self) -> None:
+        """Shut down for good: nobody is told the numbers of this process any more."""
+        self.shutdown()
+        atexit.unregister(self.shutdown)
+        process = self._process
+        if process is not None:
+            process.journal.tally.is_told = False
+
     def is_active(self) -> bool:
         """Whether this process has written anything yet and was not shut down."""
         process = self._process
@@ -165,6 +173,8 @@ class Recorder:
         return self._begin()
 
     def _begin(self) -> _Process:
+        from otel_usage.exporter import metrics  # OpenTelemetry's API is not for those who record no request
+
         with self._locks.setdefault(os.getpid(), new_lock()):
             process = self._process
             if process is not None and process.pid == os.getpid():
@@ -172,6 +182,7 @@ class Recorder:
             self.abandon_inherited()
             process = _Process(self, self._settings, self._paths)
             self._start(process)
+            metrics.tell(process.journal.tally)
             self._process = process
             return process
 

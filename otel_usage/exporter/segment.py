@@ -26,6 +26,7 @@ class Segment:
 
     Attributes:
         lines: How many records are in it.
+        counts: What its header says is lost, by reason.
 
     Raises:
         OSError: No segment can be made here and now; nothing of it is left.
@@ -34,7 +35,7 @@ class Segment:
     def __init__(self, folder: Path, counts: Mapping[str, int]) -> None:
         header = new_header(counts)
         line, self._counts_offset = render(header)
-        self._counts = dict(counts)
+        self.counts = dict(counts)
         self._path = folder / f"{header.id}{NEW}"
         self._started = time.monotonic()
         self._size = len(line)
@@ -59,7 +60,7 @@ class Segment:
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing at all: no record, no loss."""
-        return not self.lines and not self._counts
+        return not self.lines and not self.counts
 
     def age_seconds(self) -> float:
         """Seconds since it was made."""
@@ -87,9 +88,9 @@ class Segment:
         Raises:
             OSError: It is not counted.
         """
-        counts = {**self._counts, reason: self._counts.get(reason, 0) + n}
+        counts = {**self.counts, reason: self.counts.get(reason, 0) + n}
         _write_all(self._fd, render_counts(counts), self._counts_offset)
-        self._counts = counts
+        self.counts = counts
 
     def finish(self) -> None:
         """Hand it over to the leader, or remove it if it says nothing. Nothing may be written afterwards.

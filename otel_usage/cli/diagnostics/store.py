@@ -123,16 +123,25 @@ def _losses(found: state.State) -> Iterator[Finding]:
     for loss in found.losses:
         lost = loss.reason in losses.LOST
         message = f"{loss.records} {loss.reason}, last noticed {loss.noticed_at:%Y-%m-%d %H:%M} UTC."
-        remedy = _LOSS_REMEDIES.get(loss.reason, "") if lost else ""
-        yield Finding(ATTENTION if lost and loss.noticed_at >= recent else NOTE, "losses", message, remedy)
+        status = ATTENTION if lost and loss.noticed_at >= recent else NOTE
+        yield Finding(status, "losses", message, _LOSS_REMEDIES.get(loss.reason, ""))
+
+
+def _pending_losses(waiting: pending.Pending) -> Iterator[Finding]:
+    for loss in waiting.losses:
+        since = "" if loss.since is None else f", since {_time(loss.since)}"
+        message = f"{loss.records} {loss.reason}{since}, not in the store's count yet."
+        status = ATTENTION if loss.reason in losses.LOST else NOTE
+        yield Finding(status, "losses", message, _LOSS_REMEDIES.get(loss.reason, ""))
 
 
 _LOSS_REMEDIES: Final = {
     losses.JOURNAL_FULL: "Raise OTEL_USAGE_JOURNAL_MAX_BYTES, or find what kept the store from being committed to.",
     losses.WRITE_ERROR: "Check the disk of the journal: space, permissions.",
-    losses.ENCODE_ERROR: "Look for otel_usage in the log of the application.",
-    losses.TORN_LINE: "A process or machine died while it wrote a record.",
-    losses.REJECTED: "The lines and reasons are in the journal's folder rejected.",
+    losses.ENCODE_ERROR: "Look for otel_usage in the log of the application, and for attributes that are no text.",
+    losses.TORN_LINE: "Find out what killed a process, or the machine, while it wrote a record.",
+    losses.REJECTED: "Look at the lines and reasons in the journal's folder rejected.",
+    losses.TOKEN_UNIDENTIFIED: "Let the applications read or make the deployment key: see OTEL_USAGE_TOKEN_KEY_FILE.",
 }
 
 
@@ -146,12 +155,10 @@ def _journal(settings: Settings) -> Iterator[Finding]:
         yield Finding(ATTENTION, "journal", message, "Close whatever holds the store; then: otel-usage sync")
     else:
         yield Finding(OK, "journal", message)
-    if waiting.lost:
-        message = f"{waiting.lost} records were lost and are not in the store's count yet."
-        yield Finding(ATTENTION, "journal", message, "otel-usage sync, then otel-usage doctor, says why.")
     if waiting.rejected:
         message = f"{waiting.rejected} rejected lines lie in {paths.rejected}."
         yield Finding(ATTENTION, "journal", message, "Look at the reasons in them; delete the files when done.")
+    yield from _pending_losses(waiting)
 
 
 def _leader(settings: Settings) -> Iterator[Finding]:

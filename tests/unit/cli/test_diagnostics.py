@@ -12,7 +12,9 @@ import pytest
 from otel_usage import settings
 from otel_usage.cli import diagnostics
 from otel_usage.cli.diagnostics import ATTENTION, NOTE, OK, Finding, probe
+from otel_usage.exporter.committer import drain
 from otel_usage.exporter.journal import Journal
+from otel_usage.exporter.losses import LOST
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.store import key_check
 from tests.golden import store
@@ -168,6 +170,28 @@ def test_what_was_lost_lately_needs_attention(database: Path, reason: str, notic
     change(database, "INSERT INTO losses VALUES (?, 7, ?, NULL, NULL)", noticed_at, reason)
     (found,) = examine(database, "losses")
     assert (found.status, found.message.split(",")[0]) == (status, f"7 {reason}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "has_remedy"),
+    [
+        *((reason, ATTENTION, True) for reason in sorted(LOST)),
+        ("token_unidentified", NOTE, True),
+        ("value_truncated", NOTE, False),
+    ],
+)
+def test_every_loss_has_its_reason_time_and_remedy(database: Path, reason: str, status: str, has_remedy: bool) -> None:
+    """While the journal alone knows of it, and once the store does."""
+    journal = Journal(StorePaths.of(database), max_bytes=1 << 30)
+    journal.count(reason, 5)
+    journal.close()
+    (found,) = examine(database, "losses")
+    assert found.status == status and bool(found.remedy) == has_remedy
+    assert found.message.startswith(f"5 {reason}, since {datetime.now(UTC):%Y}")
+    drain(StorePaths.of(database))
+    (stored,) = examine(database, "losses")
+    assert (stored.status, stored.remedy) == (status, found.remedy)
+    assert stored.message.startswith(f"5 {reason}, last noticed {datetime.now(UTC):%Y}")
 
 
 def test_a_journal_half_full_needs_attention(database: Path) -> None:

@@ -1,6 +1,7 @@
 """The recorder: nothing before the first record, nothing raised, keys, and what a process imports."""
 
 import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -155,3 +156,27 @@ def test_without_a_thread_requests_finish_the_segment(tmp_path: Path, monkeypatc
         committed.append(numbers(tmp_path))
     assert committed == [[0], [0], [0], [0, 1, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
     recorder.shutdown()
+
+
+def test_under_uwsgi_the_last_records_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There Python ends after the destructors of DuckDB: the leader commits no more, and its records are finished."""
+    monkeypatch.setitem(sys.modules, "uwsgi", types.ModuleType("uwsgi"))
+    recorder = Recorder(settings_of(tmp_path, interval=3600))
+    recorder.write(record(1))
+    assert recorder.force_flush()
+    recorder.write(record(2))
+    recorder.shutdown()
+    assert numbers(tmp_path) == [1]
+    assert [path.suffix for path in paths_of(tmp_path).segments()] == [".ready"]
+
+
+def test_nothing_is_drawn_on_standard_output(tmp_path: Path) -> None:
+    """DuckDB takes `python -c` for an interactive program, and would draw a progress bar for a long commit."""
+    code = """
+import sys
+import types
+from otel_usage.exporter.store import connect
+with connect(":memory:", {}) as connection:
+    print(connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()[0])
+"""
+    assert finish(python(code, tmp_path)).split() == ["False"]
