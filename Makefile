@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-oldest check format lint types imports docs bench clean
+.PHONY: help demo test test-oldest check format lint types imports docs bench soak clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,12 @@ docs: .venv/.dev ## the tests of the documentation alone
 
 bench: .venv/.dev ## measure; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
+
+KILLS ?= 1000
+
+# It prints a seed and a line every hundred kills; after an hour it begins nothing new.
+soak: .venv/.dev ## kill servers and commands KILLS=1000 times (half an hour); fails if a row is missing or twice
+	$(BIN)/python -m tests.soak --kills $(KILLS)
 
 clean: ## remove what was made
 	rm -rf .venv .venv-oldest otel-usage-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,7 +1,8 @@
-"""What is known of requests, framework by framework: the tables of docs/frameworks.md, made from the rows of a run.
+"""The tables in docs/ that are made from the rows of a run, and what is known of requests, framework by framework.
 
-They are written anew by `pytest --update-docs` on tests/integration/frameworks, tests/integration/identity and
-tests/integration/test_wrap.py; every other run compares.
+They are written anew by `pytest --update-docs`: those of docs/frameworks.md on tests/integration/frameworks,
+tests/integration/identity and tests/integration/test_wrap.py, those of docs/reliability.md on tests/integration/faults.
+Every other run compares.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from typing import Any
 from tests.integration import cases
 from tests.integration.site import Site
 
-PAGE = Path(__file__).parents[2] / "docs" / "frameworks.md"
+DOCS = Path(__file__).parents[2] / "docs"
+FRAMEWORKS, RELIABILITY = DOCS / "frameworks.md", DOCS / "reliability.md"
 YES, NO = "yes", "no"
 
 
@@ -49,7 +51,7 @@ def _of_library(row: Mapping[str, Any]) -> list[str]:
     return [_yes(user), _yes(user and row["user_name"]), row["token_scheme"] or NO, _yes(row["token_name"])]
 
 
-def check(table: str, label: str, cells: list[str], *, update: bool) -> None:
+def check(table: str, label: str, cells: list[str], *, update: bool, page: Path = FRAMEWORKS) -> None:
     """The page's table has this row; `update` writes it.
 
     Args:
@@ -57,20 +59,21 @@ def check(table: str, label: str, cells: list[str], *, update: bool) -> None:
         label: The first cell.
         cells: The others.
         update: Whether to write instead of to compare.
+        page: Where the table is.
     """
-    text = PAGE.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     before, start, rest = text.partition(f"<!-- table {table} -->\n")
     body, end, after = rest.partition(f"<!-- end of table {table} -->")
-    assert start, f"docs/frameworks.md has no table {table}"
-    assert end, f"docs/frameworks.md's table {table} has no end"
+    assert start, f"{page} has no table {table}"
+    assert end, f"{page}'s table {table} has no end"
     head, rows = body.splitlines()[:2], body.splitlines()[2:]
     line = f"| {' | '.join([label, *cells])} |"
     if update:
         others = [row for row in rows if not row.startswith(f"| {label} |")]
         lines = [*head, *sorted([*others, line], key=str.lower)]
-        PAGE.write_text(before + start + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
+        page.write_text(before + start + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
     else:
-        assert line in rows, f"docs/frameworks.md does not say {line}; run this test with --update-docs"
+        assert line in rows, f"{page} does not say {line}; run this test with --update-docs"
 
 
 def _yes(fact: object) -> str:

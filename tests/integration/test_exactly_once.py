@@ -1,27 +1,19 @@
-"""Each record becomes a row exactly once: any order of events, processes killed at any moment, leaders that die."""
+"""Each record becomes a row exactly once: processes killed at any moment, leaders that die, forks."""
 
 import os
 import random
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from otel_usage.exporter.commit import commit_turn
 from otel_usage.exporter.committer import drain
-from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.leadership import Leadership, leader_pid
 from otel_usage.exporter.pending import pending
 from tests.unit.exporter.support import (
     finish,
-    line,
-    losses,
     numbers,
     paths_of,
     python,
@@ -31,91 +23,6 @@ from tests.unit.exporter.support import (
     totals,
     wait_until,
 )
-
-EVENTS = st.lists(
-    st.one_of(
-        st.tuples(st.just("append"), st.integers(0, 30)),
-        st.tuples(st.just("garbage"), st.sampled_from([b"x\n", b"{}\n", b"\n", line(3)[:40] + b"\n"])),
-        st.tuples(st.just("rotate"), st.none()),
-        st.tuples(st.just("die"), st.sampled_from([b"", b'{"start_ti', line(31)[:-1]])),
-        st.tuples(st.just("commit"), st.booleans()),
-    ),
-    max_size=25,
-)
-
-
-class Model:
-    """The journal of one process, and what must become of everything put into it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.paths = paths_of(folder)
-        self.journal = Journal(self.paths, max_bytes=1 << 30)
-        self.expected: set[int] = set()
-        self.lines = self.garbage = self.torn = 0
-
-    def append(self, number: int) -> None:
-        self.journal.append(line(number))
-        self.expected.add(number)
-        self.lines += 1
-
-    def append_garbage(self, garbage: bytes) -> None:
-        self.journal.append(garbage)
-        self.lines += 1
-        self.garbage += 1
-
-    def die(self, tail: bytes) -> None:
-        """End as SIGKILL does, perhaps within a line, and go on as another process."""
-        segment = self.journal._segment
-        if segment is not None and tail:
-            with segment._path.open("ab") as file:
-                file.write(tail)
-            whole = tail.endswith(b"}")
-            self.lines += whole
-            self.torn += not whole
-            self.expected |= {31} if whole else set()
-        self.journal.abandon()
-        self.journal = Journal(self.paths, max_bytes=1 << 30)
-
-    def commit(self, crash: bool) -> None:
-        """One turn; a crash between the commit and the removal of the files leaves them all."""
-        if crash and self.paths.journal.exists():
-            shutil.rmtree(self.folder / "copy", ignore_errors=True)
-            shutil.copytree(self.paths.journal, self.folder / "copy")
-        commit_turn(self.paths)
-        if crash and self.paths.journal.exists():
-            for path in (self.folder / "copy").glob("*.*"):
-                if not (self.paths.journal / path.name).exists():
-                    shutil.copy(path, self.paths.journal)
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(EVENTS)
-def test_any_sequence_of_events(events: list[tuple[str, object]]) -> None:
-    """Whatever happens in whatever order, the store ends with the distinct records, and the sums agree."""
-    with tempfile.TemporaryDirectory() as name:
-        model = Model(Path(name))
-        act = {
-            "append": model.append,
-            "garbage": model.append_garbage,
-            "rotate": lambda _: model.journal.rotate(),
-            "die": model.die,
-            "commit": model.commit,
-        }
-        model.append(0)
-        for event, argument in events:
-            act[event](argument)  # type: ignore[operator]
-        model.journal.close()
-        drain(model.paths)
-        assert numbers(model.folder) == sorted(model.expected)
-        found = totals(model.folder)
-        assert found["lines"] == model.lines
-        assert found["rejected"] == model.garbage
-        assert found["lines"] == found["inserted"] + found["duplicate"] + found["rejected"]
-        assert found["inserted"] == len(model.expected)
-        assert losses(model.folder).get("torn_line", 0) == model.torn
-        assert model.paths.segments() == []
-
 
 WRITER = """
 import itertools, os, sys

@@ -3,13 +3,9 @@
 import contextlib
 import http.client
 import itertools
-import shutil
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -18,101 +14,9 @@ from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.leadership import leader_pid
 from otel_usage.exporter.paths import StorePaths
 from tests.integration import cases
-from tests.integration.frameworks.test_django import prepare as make_django_database
-from tests.integration.site import APPS, Answer, Site, serve, wait_for
+from tests.integration.servers import FLASK, SERVERS, WSGI, start
+from tests.integration.site import Answer, Site, serve, wait_for
 from tests.unit.exporter.support import line
-
-FLASK, FASTAPI, DJANGO, STARTER = "flask_app.py", "fastapi_app.py", "django_app.py", "served_app.py"
-
-
-@dataclass(frozen=True)
-class Server:
-    """How a server is started, and what is its own.
-
-    Attributes:
-        command: Under the launcher.
-        app: File in `apps/`.
-        supervised: Whether the process that was started starts others, and none of its own requests.
-        told: Whether the application learns of a client that has left; other servers may take the whole answer.
-        environment: What it needs.
-        different: As in FrameworkTests.
-    """
-
-    command: list[str]
-    app: str = FLASK
-    supervised: bool = False
-    told: bool = True
-    environment: dict[str, str] = field(default_factory=dict)
-    different: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-PORT = ["--port", "{port}"]
-WSGI, ASGI = "flask_app:app", "fastapi_app:app"
-GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2"]
-HYPERCORN = ["hypercorn", "--bind", "127.0.0.1:{port}"]
-UWSGI = ["--master", "--processes", "2", "--die-on-term", "--home", sys.prefix, "--module", WSGI]
-# It waits so long for connections that are long gone, with and without us.
-SHORT = ["--graceful-timeout", "1"]
-# It keeps up to 16 MB of an answer, and looks for clients that have left every half a minute.
-SMALL = ["--outbuf-high-watermark", "65536"]
-ALICE_IN_DJANGO = {"view": {"user_id": "2", "user_name": "alice", "user_source": "framework"}}
-
-
-def _python(server: str, **more: Any) -> Server:
-    return Server(["python", STARTER, server, "{port}"], **more)
-
-
-def _django(*options: str, supervised: bool = False) -> Server:
-    command = ["python", "-m", "django", "runserver", *options, "127.0.0.1:{port}"]
-    settings = {"DJANGO_SETTINGS_MODULE": "django_app"}
-    return Server(command, DJANGO, supervised=supervised, environment=settings, different=ALICE_IN_DJANGO)
-
-
-SERVERS = {
-    "gunicorn": Server([*GUNICORN, WSGI], supervised=True),
-    "gunicorn-gthread": Server([*GUNICORN, "-k", "gthread", "--threads", "4", WSGI], supervised=True),
-    "gunicorn-gevent": Server([*GUNICORN, "-k", "gevent", WSGI], supervised=True),
-    "gunicorn-tornado": Server([*GUNICORN, "-k", "tornado", WSGI], supervised=True, told=False),
-    "gunicorn-preload": Server([*GUNICORN, "--preload", WSGI], supervised=True),
-    "gunicorn-module": Server(["python", "-m", *GUNICORN, WSGI], supervised=True),
-    "gunicorn-asgi": Server([*GUNICORN, *SHORT, "-k", "asgi", ASGI], FASTAPI, supervised=True, told=False),
-    "gunicorn-uvicorn": Server([*GUNICORN, "-k", "uvicorn.workers.UvicornWorker", ASGI], FASTAPI, supervised=True),
-    "uvicorn": Server(["uvicorn", *PORT, ASGI], FASTAPI),
-    "uvicorn-module": Server(["python", "-m", "uvicorn", *PORT, ASGI], FASTAPI),
-    "uvicorn-workers": Server(["uvicorn", *PORT, "--workers", "2", ASGI], FASTAPI, supervised=True),
-    "uvicorn-reload": Server(["uvicorn", *PORT, "--reload", ASGI], FASTAPI, supervised=True),
-    "uvicorn-wsgi": Server(["uvicorn", *PORT, "--interface", "wsgi", WSGI], told=False),
-    "hypercorn": Server([*HYPERCORN, ASGI], FASTAPI, supervised=True),
-    "hypercorn-workers": Server([*HYPERCORN, "--workers", "2", ASGI], FASTAPI, supervised=True),
-    "granian-asgi": Server(["granian", "--interface", "asgi", *PORT, "--workers", "2", ASGI], FASTAPI, supervised=True),
-    "granian-wsgi": Server(["granian", "--interface", "wsgi", *PORT, "--workers", "2", WSGI], supervised=True),
-    "uwsgi": Server(["uwsgi", "--http-socket", "127.0.0.1:{port}", *UWSGI], supervised=True),
-    "uwsgi-lazy-apps": Server(["uwsgi", "--http-socket", "127.0.0.1:{port}", "--lazy-apps", *UWSGI], supervised=True),
-    "uwsgi-threads": Server(["uwsgi", "--http-socket", "127.0.0.1:{port}", "--threads", "2", *UWSGI], supervised=True),
-    "waitress": Server(["waitress-serve", *SMALL, "--listen", "127.0.0.1:{port}", WSGI]),
-    "flask-run": Server(["flask", "--app", WSGI, "run", *PORT]),
-    "flask-run-debug": Server(["flask", "--app", WSGI, "--debug", "run", *PORT], supervised=True),
-    "django-runserver": _django(supervised=True),
-    "django-runserver-noreload": _django("--noreload"),
-    "wsgiref": _python("wsgiref"),
-    "werkzeug": _python("werkzeug"),
-    "cheroot": _python("cheroot"),
-    "gevent": _python("gevent"),
-    "eventlet": _python("eventlet"),
-}
-
-
-def start(name: str, directory: Path, **environment: str) -> Any:
-    """The server of this name with its application."""
-    server = SERVERS[name]
-
-    def prepare(site: Site) -> None:
-        shutil.copy(APPS / STARTER, site.directory)
-        if server.app == DJANGO:
-            make_django_database(site)
-
-    return serve(directory, server.app, server.command, prepare=prepare, **server.environment, **environment)
-
 
 MANY = range(24)
 
@@ -139,7 +43,7 @@ def is_committed(site: Site, case: str) -> bool:
 @pytest.fixture(scope="module", params=SERVERS)
 def site(request, tmp_path_factory):
     """The server after forty requests and SIGTERM to the process that was started."""
-    with start(request.param, tmp_path_factory.mktemp("server"), OTEL_USAGE_COMMIT_INTERVAL="1") as site:
+    with start(SERVERS[request.param], tmp_path_factory.mktemp("server"), OTEL_USAGE_COMMIT_INTERVAL="1") as site:
         site.label = request.param
         cases.drive(site)
         wait_for(lambda: is_committed(site, "walk-away"))
@@ -182,7 +86,7 @@ def test_a_process_that_serves_commits(site):
 @pytest.mark.parametrize("name", ["uvicorn-reload", "flask-run-debug", "django-runserver"])
 def test_reloading(name, tmp_path):
     """After its application was changed the server's new process records as the old one did."""
-    with start(name, tmp_path) as site:
+    with start(SERVERS[name], tmp_path) as site:
         application = tmp_path / SERVERS[name].app
         site.ask("GET", "/claims/7", {"User-Agent": "before"})
         application.write_text(application.read_text().replace('"content"', '"changed"'))
