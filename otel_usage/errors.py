@@ -6,7 +6,7 @@
     +- StoreError
     |  +- StoreMissingError
     |  +- StoreLockedError       who holds it
-    |  +- SchemaVersionError     the store is newer than the program
+    |  +- SchemaVersionError     the store is newer than the program, or to be migrated first
     |  +- StoreCorruptError      damaged, or not a store of ours
     +- OTLPDecodeError
     +- ReportError
@@ -57,7 +57,7 @@ class StoreLockedError(StoreError):
 
 
 class SchemaVersionError(StoreError):
-    """The store was written by a newer version of this package."""
+    """The store was written by a newer version of this package, or by an older one and is to be migrated first."""
 
 
 class StoreCorruptError(StoreError):

@@ -30,10 +30,7 @@ def print_answer(chosen: Settings, ask: Ask, format_name: str, file: Path | None
         pending, table = _read(chosen, ask)
     output.write(table, format_name, file)
     if pending.records:
-        output.announce(
-            f"{pending.records} records are not committed yet; they come within"
-            f" {chosen.commit_interval_seconds:g} seconds. `otel-usage sync` waits for them."
-        )
+        output.announce(reading.outlook(chosen, pending))
 
 
 def _read(chosen: Settings, ask: Ask) -> "tuple[Pending, Table]":

@@ -98,7 +98,7 @@ class Committer:
         start_thread(self._run)
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Finish the segment, commit once more if this process leads and still can, and end; False if that took long."""
+        """Finish the segment, commit once more if this process leads and still can; False if that took too long."""
         self._is_stopping = True
         self._wake.set()
         return self._ended.wait(timeout_seconds)

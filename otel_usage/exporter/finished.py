@@ -60,8 +60,9 @@ def inspect(path: Path) -> Contents:
         while chunk := file.read(_CHUNK_BYTES):
             newlines += chunk.count(b"\n")
             last = chunk[-1:]
-    # A header that its owner had no time to end is no line either.
-    return Contents(header, max(newlines - (header is not None), 0), last == b"\n")
+    if header is not None and not newlines:  # its owner had no time to end it, nor to begin a line
+        return Contents(header, 0, True)
+    return Contents(header, newlines - (header is not None), last == b"\n")
 
 
 @contextlib.contextmanager

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from otel_usage.errors import StoreLockedError, StoreMissingError
+from otel_usage.errors import SchemaVersionError, StoreLockedError, StoreMissingError
 from otel_usage.exporter.committer import CommitSummary, drain
 from otel_usage.exporter.leadership import Leadership, leader_pid
+from otel_usage.exporter.leadership import turn as leading_turn
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.pending import Pending, inspected, pending
 from otel_usage.exporter.store import connect_read_only
+from otel_usage.exporter.workbench import attached, workbench
 from otel_usage.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 5.0
+# A segment is begun, finished up to an interval later, and then committed.
+_OVERDUE_INTERVALS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,20 @@ def uncommitted(connection: "DuckDBPyConnection", settings: Settings) -> Pending
     return pending(StorePaths.of(settings.database), committed=frozenset(name for (name,) in rows))
 
 
+def outlook(settings: Settings, found: Pending) -> str:
+    """What a reader is told of records that are not committed yet: how many, and when they will be."""
+    waiting = f"{found.records} records are not committed yet"
+    leader = leader_pid(StorePaths.of(settings.database))
+    if leader is None:
+        return f"{waiting}, and no process commits them now: `otel-usage sync` commits what is finished."
+    patience = _OVERDUE_INTERVALS * settings.commit_interval_seconds + _GRACE_SECONDS
+    if found.oldest is not None and time.time() - found.oldest > patience:
+        return f"{waiting}; process {leader} should have done it by now: see `otel-usage doctor`."
+    return (
+        f"{waiting}; they come within {settings.commit_interval_seconds:g} seconds. `otel-usage sync` waits for them."
+    )
+
+
 def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int, int], None]) -> SyncResult:
     """Wait until everything written before now is committed; commit it here where no leader lives.
 
@@ -91,7 +109,7 @@ def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int,
     total = sum(waiting.values())
     while True:
         _commit_orphans(paths, settings.token_key, lambda _: None)
-        there = {segment_id(path) for path in paths.segments()}
+        there = _segment_ids(paths)
         remaining = sum(lines for name, lines in waiting.items() if name in there)
         progress(total - remaining, total)
         seconds = time.monotonic() - start
@@ -102,13 +120,34 @@ def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int,
 
 
 def _require_store(paths: StorePaths) -> None:
-    """What was committed is in a store of ours.
+    """What was committed is in a store of ours, of the newest schema.
 
     Raises:
         StoreError: The file under the store's name is none, or cannot be opened.
     """
-    if paths.database.exists():
+    if not paths.database.exists():
+        return
+    try:
         connect_read_only(paths.database).close()
+    except SchemaVersionError:
+        if not _migrate(paths):
+            raise
+
+
+def _migrate(paths: StorePaths) -> bool:
+    """Bring an older store to the newest schema; False if a living leader will.
+
+    Raises:
+        SchemaVersionError: It is newer.
+    """
+    leadership = Leadership(paths)
+    if not leadership.try_acquire():
+        return False
+    try:
+        with leading_turn(), workbench(paths) as connection, attached(connection, paths, to_write=False):
+            return True
+    finally:
+        leadership.release()
 
 
 def _require_something(paths: StorePaths) -> None:
@@ -120,8 +159,9 @@ def _require_something(paths: StorePaths) -> None:
 
 
 def _commit_orphans(paths: StorePaths, token_key: bytes | None, announce: Callable[[str], None]) -> CommitSummary:
-    """Commit finished segments if no process is there to do it."""
-    if not paths.segments() or _leader_lives(paths):
+    """Commit the segments that are there now, if no process is there to do it."""
+    there = _segment_ids(paths)
+    if not there or _leader_lives(paths):
         return CommitSummary()
     leadership = Leadership(paths)
     try:
@@ -130,12 +170,17 @@ def _commit_orphans(paths: StorePaths, token_key: bytes | None, announce: Callab
     except OSError:  # a store this user may only read
         return CommitSummary()
     try:
-        return drain(paths, token_key=token_key)
+        # Processes that cannot lead may write faster than their segments are committed.
+        return drain(paths, token_key=token_key, between_turns=lambda: bool(there & _segment_ids(paths)))
     except StoreLockedError as error:  # what is not committed is said anyway; the read has its own wait
         announce(error.message)
         return CommitSummary()
     finally:
         leadership.release()
+
+
+def _segment_ids(paths: StorePaths) -> set[str]:
+    return {segment_id(path) for path in paths.segments()}
 
 
 def _leader_lives(paths: StorePaths) -> bool:

@@ -121,13 +121,18 @@ def common_config(database: Path) -> dict[str, Any]:
     return config
 
 
-def require_ours(connection: "DuckDBPyConnection", database: Path) -> None:
-    """Nothing but a store of this package, not newer than this program, is read or written.
+def require_ours(connection: "DuckDBPyConnection", database: Path, *, may_be_older: bool = False) -> None:
+    """Nothing but a store of this package, of the schema that this program knows, is read or written.
+
+    Args:
+        connection: With the store in use.
+        database: Its file, for the error.
+        may_be_older: Whether it is about to be migrated.
 
     Raises:
         StoreMissingError: It is an empty DuckDB file.
         StoreCorruptError: It is another's.
-        SchemaVersionError: It was written by a newer version of this package.
+        SchemaVersionError: It was written by a newer version of this package, or is to be migrated first.
     """
     with mapped_errors(database):
         found = tables(connection)
@@ -135,16 +140,32 @@ def require_ours(connection: "DuckDBPyConnection", database: Path) -> None:
             raise StoreMissingError(
                 f"{database} is an empty DuckDB file.", "The first commit of an application makes a store of it."
             )
-        if not found >= _OUR_TABLES:
-            raise StoreCorruptError(
-                f"{database} is not a store of otel-usage.", "Name another file in OTEL_USAGE_DATABASE."
-            )
-        version = schema_version(connection)
-    if version > migrations()[-1].version:
+        applied = applied_migrations(connection)
+    known = [(migration.version, migration.name) for migration in migrations()]
+    if not applied or applied[: len(known)] != known[: len(applied)] or (applied == known and not found >= _OUR_TABLES):
+        raise StoreCorruptError(
+            f"{database} is not a store of otel-usage.", "Name another file in OTEL_USAGE_DATABASE."
+        )
+    if len(applied) > len(known):
         raise SchemaVersionError(
-            f"{database} has schema {version}; this otel-usage knows up to {migrations()[-1].version}.",
+            f"{database} has schema {applied[-1][0]}; this otel-usage knows up to {known[-1][0]}.",
             "Install the newer version that wrote it: pip install --upgrade otel-usage",
         )
+    if len(applied) < len(known) and not may_be_older:
+        raise SchemaVersionError(
+            f"{database} has schema {applied[-1][0]}; this otel-usage reads {known[-1][0]}.",
+            "Start its application with this version, or migrate it: otel-usage sync",
+        )
+
+
+def applied_migrations(connection: "DuckDBPyConnection") -> list[tuple[int, str]]:
+    """Number and name of each migration that the database in use has had, in their order; none if it is not ours."""
+    import duckdb
+
+    try:
+        return connection.execute("SELECT version, name FROM schema_migrations ORDER BY version").fetchall()
+    except (duckdb.CatalogException, duckdb.BinderException):  # no such table, or somebody else's
+        return []
 
 
 def tables(connection: "DuckDBPyConnection") -> set[str]:
@@ -153,12 +174,6 @@ def tables(connection: "DuckDBPyConnection") -> set[str]:
         "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
     ).fetchall()
     return {name for (name,) in rows}
-
-
-def schema_version(connection: "DuckDBPyConnection") -> int:
-    """Number of the last migration that was applied, 0 if none was."""
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchone()
-    return int(row[0]) if row else 0
 
 
 def now() -> datetime:

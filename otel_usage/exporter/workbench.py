@@ -17,7 +17,7 @@ from otel_usage.errors import StoreError
 from otel_usage.exporter.duckdb_errors import mapped_errors, ours
 from otel_usage.exporter.paths import StorePaths, make_private_folder
 from otel_usage.exporter.statements import Migration, migrations
-from otel_usage.exporter.store import common_config, connect, now, require_ours, schema_version, tables, waiting
+from otel_usage.exporter.store import applied_migrations, common_config, connect, now, require_ours, tables, waiting
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -196,8 +196,8 @@ def _is_older(connection: "DuckDBPyConnection", database: Path) -> bool:
     """
     if not tables(connection):
         return True
-    require_ours(connection, database)
-    return schema_version(connection) < migrations()[-1].version
+    require_ours(connection, database, may_be_older=True)
+    return len(applied_migrations(connection)) < len(migrations())
 
 
 def _migrate_alone(paths: StorePaths, database: Path | None = None) -> None:
@@ -210,10 +210,8 @@ def _migrate_alone(paths: StorePaths, database: Path | None = None) -> None:
     """
     database = database or paths.database
     with contextlib.closing(connect(database, _config(paths))) as connection, mapped_errors(database):
-        version = schema_version(connection) if "schema_migrations" in tables(connection) else 0
-        for migration in migrations():
-            if migration.version > version:
-                _apply(connection, migration)
+        for migration in migrations()[len(applied_migrations(connection)) :]:
+            _apply(connection, migration)
 
 
 def _apply(connection: "DuckDBPyConnection", migration: Migration) -> None:
