@@ -17,7 +17,7 @@ from otel_usage.enrichment.text import bounded
 MAX_NAME_LENGTH: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Description:
     """What follows from the facts of a request.
 

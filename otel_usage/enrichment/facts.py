@@ -33,7 +33,7 @@ class FrameworkCredential:
     parameter: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestFacts:
     """One request.
 

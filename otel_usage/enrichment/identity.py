@@ -4,6 +4,7 @@ Pure. Where credentials stand in a request is in `credentials`, what may be kept
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 from otel_usage.enrichment.credentials import Credential, basic_user, every_credential, find_credential
@@ -15,6 +16,7 @@ from otel_usage.enrichment.text import bounded
 __all__ = ["Credential", "Token", "User", "find_credential", "token_in", "token_of", "user_of", "user_with"]
 
 MAX_USER_LENGTH: Final = 256
+_CACHE_SIZE: Final = 1024
 
 _REFUSED: Final = (401, 403)
 _SCHEMES_WITHOUT_HINT: Final = ("basic", "session")
@@ -67,6 +69,20 @@ def token_in(credential: Credential | None, key: bytes | None) -> Token | None:
     """`token_of` a request whose credential is found already."""
     if credential is None:
         return None
+    digest = blake2b(credential.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    token = _known.get((digest, credential.scheme, key))
+    if token is None:
+        if len(_known) >= _CACHE_SIZE:
+            _known.clear()
+        token = _known[digest, credential.scheme, key] = _token(credential, key)
+    return token
+
+
+# By the credential's digest, so that no raw credential outlives its request.
+_known: dict[tuple[bytes, str, bytes | None], Token] = {}
+
+
+def _token(credential: Credential, key: bytes | None) -> Token:
     text, scheme = credential.text, credential.scheme
     claims = read_claims(text)
     hidden = scheme in _SCHEMES_WITHOUT_HINT or (claims is not None and claims.expires)

@@ -24,7 +24,7 @@ from otel_usage.enrichment.text import bounded
 MAX_ID_LENGTH: Final = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Access:
     """What a request was about.
 
@@ -73,13 +73,14 @@ def path_secrets(facts: RequestFacts) -> tuple[str, ...]:
     found: list[str | None] = []
     if facts.route is not None:
         shape = shape_of_template(facts.route[:MAX_ROUTE_LENGTH])
-        found = [_value(facts, shape, name, index) for name, index in shape.secrets]
+        if shape.secrets:
+            found = [_value(facts, shape, name, index) for name, index in shape.secrets]
     known = shapes_with_secrets()
     if known and facts.route is None:
         found += _secrets_in(facts.path, known)
     if known and "referer" in facts.headers:
         found += _secrets_in(_path_of(facts.headers["referer"]), known)
-    return tuple(value for value in found if value)
+    return tuple(value for value in found if value) if found else ()
 
 
 def know_templates(routes: Iterable[str]) -> None:

@@ -54,6 +54,8 @@ def text(value: Any) -> str | None:
         return value or None
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value.__class__ is int:
+        return str(value)
     if isinstance(value, (list, tuple)):
         return text(value[0]) if len(value) == 1 else json.dumps(list(value), default=str, ensure_ascii=False)
     if isinstance(value, Mapping):
@@ -67,6 +69,8 @@ def path_and_query(attributes: Mapping[str, Any]) -> tuple[str | None, str | Non
     """Path and raw query, from the newest names to the oldest: the old ones hold both in one value."""
     path = text(attributes.get(key.PATH_KEY))
     query = text(attributes.get(key.QUERY_KEY))
+    if path is not None and attributes.get(key.QUERY_KEY) is not None:
+        return path, query
     if path is None:
         target = text(first(attributes, key.TARGET_KEYS))
         if target is not None:

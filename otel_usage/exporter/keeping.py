@@ -5,18 +5,17 @@ The one way into the journal for spans of this process, whoever hands them over.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_usage import attributes as key
 from otel_usage.exporter.losses import ANONYMOUS_LEFT_OUT, TOKEN_UNIDENTIFIED
-from otel_usage.exporter.record import Service, SpanFacts, from_span, service_of
+from otel_usage.exporter.record import Service, SpanFacts, UsageRecord, from_span, service_of
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestSpan:
     """A request as it is kept.
 
@@ -48,29 +47,31 @@ class Keeper:
 
     def keep(self, request: RequestSpan) -> None:
         """Write the record of a request; what is left out on purpose is counted."""
-        span, attributes, recorder = request.span, request.attributes, self._recorder
-        if span.context is None or span.start_time is None or not is_request(attributes):
+        span, recorder = request.span, self._recorder
+        context = span.context
+        if context is None or span.start_time is None:
             return
-        if not self._settings.anonymous and _is_anonymous(attributes):
-            recorder.count(ANONYMOUS_LEFT_OUT)
-            return
-        if key.TOKEN_SCHEME in attributes and key.TOKEN_ID not in attributes:
-            recorder.count(TOKEN_UNIDENTIFIED)
         record = from_span(
             SpanFacts(
-                trace_id=span.context.trace_id,
-                span_id=span.context.span_id,
+                trace_id=context.trace_id,
+                span_id=context.span_id,
                 parent_span_id=span.parent.span_id if span.parent is not None else None,
                 start_time_ns=span.start_time,
                 end_time_ns=request.end_time_ns,
             ),
-            attributes,
+            request.attributes,
             self._service_of(span),
             privacy_level=self._settings.privacy_level,
             count=recorder.count,
         )
-        if record is not None:
-            recorder.write(record, request.secrets)
+        if record is None:
+            return
+        if not self._settings.anonymous and _is_anonymous(record):
+            recorder.count(ANONYMOUS_LEFT_OUT)
+            return
+        if record.token_scheme is not None and record.token_id is None:
+            recorder.count(TOKEN_UNIDENTIFIED)
+        recorder.write(record, request.secrets)
 
     def _service_of(self, span: ReadableSpan) -> Service:
         cached = self._service
@@ -79,13 +80,6 @@ class Keeper:
         return cached[1]
 
 
-def is_request(attributes: Mapping[str, Any]) -> bool:
-    """Whether a SERVER span is an HTTP request: it has a method under some name. gRPC servers and others have none."""
-    return any(name in attributes for name in key.METHOD_KEYS)
-
-
-def _is_anonymous(attributes: Mapping[str, Any]) -> bool:
-    return not any(name in attributes for name in _WHO)
-
-
-_WHO: Final = (key.TOKEN_ID, key.TOKEN_SCHEME, key.USER_NAME, *key.USER_ID_KEYS)
+def _is_anonymous(record: UsageRecord) -> bool:
+    who = (record.token_scheme, record.token_id, record.user_id, record.user_name)
+    return who == (None, None, None, None)

@@ -6,6 +6,7 @@ journal's, how it becomes a row is the store's.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -17,6 +18,8 @@ from otel_usage.enrichment.text import as_sent
 
 MAX_VALUE_BYTES: Final = 8 * 1024
 MAX_LINE_BYTES: Final = 256 * 1024
+# Of sets of attribute names; an application may make names of what it likes.
+_MAX_PLANS: Final = 256
 _INT64_MAX: Final = (1 << 63) - 1
 # DuckDB's TIMESTAMP reaches further; a clock that says anything else is wrong.
 _MIN_MICROSECONDS: Final = -62_135_596_800_000_000  # 0001-01-01
@@ -103,6 +106,36 @@ KEY: Final = ("start_time", "duration_ns", "trace_id", "span_id")
 
 Count = Callable[[str], None]
 
+# Columns that take an attribute's text, and its names from the newest convention to the oldest.
+_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "host": key.HOST_KEYS,
+    "method": key.METHOD_KEYS,
+    "route": (key.HTTP_ROUTE,),
+    "scheme": key.SCHEME_KEYS,
+    "protocol_version": key.PROTOCOL_VERSION_KEYS,
+    "error_type": (key.ERROR_TYPE,),
+    "client_address": key.CLIENT_ADDRESS_KEYS,
+    "country": (key.COUNTRY,),
+    "user_agent": key.USER_AGENT_KEYS,
+    "referrer": (key.REFERER,),
+    "token_id": (key.TOKEN_ID,),
+    "token_name": (key.TOKEN_NAME,),
+    "token_scheme": (key.TOKEN_SCHEME,),
+    "token_hint": (key.TOKEN_HINT,),
+    "user_id": key.USER_ID_KEYS,
+    "user_name": (key.USER_NAME,),
+    "user_source": (key.USER_SOURCE,),
+    "session_id": (key.SESSION_ID,),
+    "resource_type": (key.RESOURCE_TYPE,),
+    "resource_id": (key.RESOURCE_ID,),
+    "resource_name": (key.RESOURCE_NAME,),
+    "resource_parent_type": (key.RESOURCE_PARENT_TYPE,),
+    "resource_parent_id": (key.RESOURCE_PARENT_ID,),
+    "action": (key.ACTION,),
+    "operation": (key.OPERATION,),
+}
+_ONLY_TEXT: Final = frozenset((str,))
+
 # Told by a column, or by nothing anybody asks for: a peer's port is another one on every connection.
 _CONSUMED: Final = frozenset(
     (
@@ -138,7 +171,7 @@ _CONSUMED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpanFacts:
     """What identifies a span and when it was; ids as the API's integers, times in nanoseconds since 1970."""
 
@@ -186,12 +219,14 @@ def from_span(
     Returns:
         None if the span is no HTTP request: it has no method under any name.
     """
-    method = text(first(attributes, key.METHOD_KEYS))
-    if method is None:
+    plan = _plan(tuple(attributes), privacy_level)
+    told = plan.told(attributes, privacy_level)
+    if "method" not in told:
         return None
+    if key.HTTP_METHOD_ORIGINAL in attributes:
+        told["method"] = text(attributes[key.HTTP_METHOD_ORIGINAL]) or told["method"]
+    _keep_less(told, privacy_level)
     path, query = path_and_query(attributes)
-    address = text(first(attributes, key.CLIENT_ADDRESS_KEYS))
-    referrer = _as_sent(text(attributes.get(key.REFERER)))
     return UsageRecord(
         start_time=_clamp(span.start_time_ns // 1000, _MIN_MICROSECONDS, _MAX_MICROSECONDS, count),
         duration_ns=_clamp(span.end_time_ns - span.start_time_ns, 0, _INT64_MAX, count),
@@ -203,43 +238,77 @@ def from_span(
         service_version=service.version,
         service_instance_id=service.instance_id,
         environment=service.environment,
-        host=_host(text(first(attributes, key.HOST_KEYS))),
-        method=text(attributes.get(key.HTTP_METHOD_ORIGINAL)) or method,
-        route=text(attributes.get(key.HTTP_ROUTE)),
         path=path,
         query=privacy.redact_query(query) if query else None,
-        scheme=text(first(attributes, key.SCHEME_KEYS)),
-        protocol_version=text(first(attributes, key.PROTOCOL_VERSION_KEYS)),
         status_code=_integer(first(attributes, key.STATUS_KEYS), 0, 32767, count),
-        error_type=text(attributes.get(key.ERROR_TYPE)),
         request_bytes=_size(first(attributes, key.REQUEST_BYTES_KEYS), count),
         response_bytes=_size(first(attributes, key.RESPONSE_BYTES_KEYS), count),
-        client_address=privacy.truncate_address(address, privacy_level) if address else None,
-        country=text(attributes.get(key.COUNTRY)) if privacy_level < 2 else None,
-        user_agent=_as_sent(text(first(attributes, key.USER_AGENT_KEYS))),
-        referrer=privacy.redact_url(referrer) if referrer else None,
-        token_id=text(attributes.get(key.TOKEN_ID)),
-        token_name=text(attributes.get(key.TOKEN_NAME)),
-        token_scheme=text(attributes.get(key.TOKEN_SCHEME)),
-        token_hint=text(attributes.get(key.TOKEN_HINT)),
-        user_id=text(first(attributes, key.USER_ID_KEYS)),
-        user_name=text(attributes.get(key.USER_NAME)),
-        user_source=text(attributes.get(key.USER_SOURCE)),
-        session_id=text(attributes.get(key.SESSION_ID)),
-        resource_type=text(attributes.get(key.RESOURCE_TYPE)),
-        resource_id=text(attributes.get(key.RESOURCE_ID)),
-        resource_name=text(attributes.get(key.RESOURCE_NAME)),
-        resource_parent_type=text(attributes.get(key.RESOURCE_PARENT_TYPE)),
-        resource_parent_id=text(attributes.get(key.RESOURCE_PARENT_ID)),
-        action=text(attributes.get(key.ACTION)),
-        operation=text(attributes.get(key.OPERATION)),
         sampled=_boolean(attributes.get(key.SAMPLED)),
-        attributes=_left_over(attributes, privacy_level),
+        attributes=plan.left_over(attributes),
+        **told,
     )
 
 
-def _as_sent(header: str | None) -> str | None:
-    return as_sent(header) if header is not None else None
+class _Plan:
+    """Which attributes tell which columns, and which are left over: their names decide it, and are seldom new.
+
+    Args:
+        names: Of all attributes.
+        privacy_level: As in the settings.
+    """
+
+    __slots__ = ("_columns", "_left", "_names")
+
+    def __init__(self, names: tuple[str, ...], privacy_level: int) -> None:
+        told: dict[str, str] = {}
+        for column, known in _TEXTS.items():
+            told.update((column, name) for name in reversed(known) if name in names)
+        self._columns, self._names = tuple(told), tuple(told.values())
+        self._left = tuple(name for name in names if _is_left(name, privacy_level))
+
+    def told(self, attributes: Mapping[str, Any], privacy_level: int) -> dict[str, Any]:
+        """The columns of `_TEXTS`."""
+        told = dict(zip(self._columns, map(attributes.__getitem__, self._names), strict=True))
+        values = told.values()
+        if all(values) and _ONLY_TEXT.issuperset(map(type, values)):
+            return told
+        present = {name: value for name, value in attributes.items() if value is not None}
+        if len(present) < len(attributes):
+            return _plan(tuple(present), privacy_level).told(present, privacy_level)
+        return {column: shown for column, value in told.items() if (shown := text(value)) is not None}
+
+    def left_over(self, attributes: Mapping[str, Any]) -> dict[str, str] | None:
+        """What no column tells, as text."""
+        kept: dict[str, str] = {}
+        for name in self._left:
+            told = text(attributes[name])
+            if told is not None:
+                kept[name] = privacy.redact_url(told)
+        return kept or None
+
+
+_plan: Final = lru_cache(maxsize=_MAX_PLANS)(_Plan)
+
+
+def _is_left(name: str, privacy_level: int) -> bool:
+    """Whether no column tells it, and it is kept: no credential and, above level 0, no address."""
+    if name in _CONSUMED or privacy.is_sensitive_key(name):
+        return False
+    return privacy_level == 0 or not name.startswith(key.FORWARDED_HEADERS)
+
+
+def _keep_less(told: dict[str, Any], privacy_level: int) -> None:
+    """Keep of addresses what may be kept, and of headers what was meant."""
+    if "host" in told:
+        told["host"] = _host(told["host"])
+    if "client_address" in told:
+        told["client_address"] = privacy.truncate_address(told["client_address"], privacy_level)
+    if privacy_level >= 2:
+        told.pop("country", None)
+    if "user_agent" in told:
+        told["user_agent"] = as_sent(told["user_agent"])
+    if "referrer" in told:
+        told["referrer"] = privacy.redact_url(as_sent(told["referrer"]))
 
 
 def _boolean(value: Any) -> bool | None:
@@ -248,6 +317,8 @@ def _boolean(value: Any) -> bool | None:
 
 def _integer(value: Any, low: int, high: int, count: Count) -> int | None:
     """A whole number in the column's range; None for what is none."""
+    if value.__class__ is int and low <= value <= high:
+        return value
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -278,17 +349,3 @@ def _host(host: str | None) -> str | None:
         return host[1:].partition("]")[0] or None
     name, _, port = host.rpartition(":")
     return name if port.isdigit() and ":" not in name else host
-
-
-def _left_over(attributes: Mapping[str, Any], privacy_level: int) -> dict[str, str] | None:
-    """What no column tells, as text, without credentials and, above level 0, without addresses."""
-    kept: dict[str, str] = {}
-    for name, value in attributes.items():
-        if name in _CONSUMED or privacy.is_sensitive_key(name):
-            continue
-        if privacy_level > 0 and name.startswith(key.FORWARDED_HEADERS):
-            continue
-        told = text(value)
-        if told is not None:
-            kept[name] = privacy.redact_url(told)
-    return kept or None

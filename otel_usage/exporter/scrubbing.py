@@ -25,7 +25,11 @@ _TEXTS: Final = tuple(name for name in UsageRecord.__struct_fields__ if name != 
 
 def holds(line: bytes, secrets: tuple[str, ...]) -> bool:
     """Whether an encoded record has one of these secrets in it, plain or percent-encoded."""
-    return any(_as_in_json(spelling) in line for secret in secrets for spelling in _spellings(secret))
+    for secret in secrets:
+        for spelling in _spellings_in_json(secret):
+            if spelling in line:
+                return True
+    return False
 
 
 def scrub(record: UsageRecord, secrets: tuple[str, ...]) -> None:
@@ -49,11 +53,12 @@ def _spellings(secret: str) -> tuple[str, ...]:
     return (secret, quote(secret, errors="replace"), quote(secret, safe="", errors="replace"), plus)
 
 
-def _as_in_json(text: str) -> bytes:
-    if _UNRESERVED.fullmatch(text):
-        return text.encode("ascii")
+def _spellings_in_json(secret: str) -> tuple[bytes, ...]:
+    if len(secret) >= _MIN_LENGTH and _UNRESERVED.fullmatch(secret):
+        return (secret.encode("ascii"),)
     # What UTF-8 cannot encode is replaced in a line, so it cannot be found there.
-    return msgspec.json.encode(text.encode("utf-8", "replace").decode("utf-8"))[1:-1]
+    texts = (spelling.encode("utf-8", "replace").decode("utf-8") for spelling in _spellings(secret))
+    return tuple(msgspec.json.encode(text)[1:-1] for text in texts)
 
 
 def _without(text: str, spellings: list[str]) -> str:

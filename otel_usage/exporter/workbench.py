@@ -186,6 +186,8 @@ def _begin_private_log(connection: "DuckDBPyConnection", paths: StorePaths) -> N
     for path in (paths.database, paths.write_ahead_log):
         with contextlib.suppress(OSError):  # no log where DuckDB has just checkpointed; a file of another user
             path.chmod(0o600)
+    # A transaction that ends in a checkpoint is written to the store alone, unless it is a small one: once, not twice.
+    connection.execute("SET checkpoint_threshold = '1B'")
 
 
 def _is_older(connection: "DuckDBPyConnection", database: Path) -> bool:

@@ -25,7 +25,7 @@ from otel_usage.instrumentation.state import RequestState, activate, current
 _logger = logging.getLogger("otel_usage")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FinishedRequest:
     """A request whose answer is complete.
 
@@ -147,9 +147,9 @@ class UsageSpanProcessor(SpanProcessor):
         state.described = _seen(state)
         state.facts = facts = _facts(state)
         description = describe(facts, self._token_key(), state.word)
-        found: dict[str, Any] = dict(description.attributes)
+        found: dict[str, Any] = description.attributes
         found[key.SAMPLED] = bool(span.context is not None and span.context.trace_flags.sampled)
-        _let_the_application_win(found, _attributes(span), state.overlay)
+        _let_the_application_win(found, span.attributes or {}, state.overlay)
         state.overlay, state.secrets = found, description.secrets
         if span.is_recording() and not self._is_alone():
             sizes = _sizes(state) if state.counted and state.end_time_ns is not None else {}
@@ -180,13 +180,10 @@ def _recorded_exception(span: Span) -> str | None:
     return None
 
 
-def _attributes(span: Span) -> dict[str, Any]:
-    # A mapping proxy's own copy: going through its items costs a call for each.
-    return span.attributes.copy() if span.attributes else {}  # type: ignore[attr-defined]
-
-
 def _let_the_application_win(found: dict[str, Any], said: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """What the application has put on the span by itself stays; `ours` is what an earlier description put there."""
+    if _APPLICATION_MAY_SET.isdisjoint(said):
+        return
     for name in said.keys() & _APPLICATION_MAY_SET:
         if said[name] == ours.get(name):
             continue
@@ -220,9 +217,10 @@ def _overlay(state: RequestState) -> dict[str, Any]:
         overlay[key.METHOD_KEYS[0]] = facts.method
         overlay[key.PATH_KEY] = facts.path
         overlay[key.QUERY_KEY] = _query(facts)
-        overlay[key.REFERER] = facts.headers.get("referer")
+        if "referer" in facts.headers:
+            overlay[key.REFERER] = facts.headers["referer"]
         # What the instrumentation takes for the route may be the raw path, or a mount's where nothing in it was met.
-        overlay[key.HTTP_ROUTE] = facts.route or overlay.get(key.HTTP_ROUTE)
+        overlay[key.HTTP_ROUTE] = facts.route or overlay.get(key.HTTP_ROUTE) or ""
     status = state.status_code()
     if status is not None:
         overlay[key.HTTP_STATUS_CODE] = status

@@ -7,20 +7,19 @@ processor's.
 import logging
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
-from opentelemetry.trace import NonRecordingSpan, SpanKind
+from opentelemetry.trace import SpanKind
 
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
-from otel_usage.instrumentation.sampler import UsageSampler, children_follow, unwrap_sampler, wrap_sampler
+from otel_usage.instrumentation.sampler import UsageSampler, unwrap_sampler, wrap_sampler
+from otel_usage.instrumentation.unseen import Ending, start_request_span, unseen_child
 
 _logger = logging.getLogger("otel_usage")
-
-_SHUTDOWN_MILLISECONDS: Final = 5000
 
 
 class Followed:
@@ -39,7 +38,7 @@ class Followed:
         self._processor = processor
         self._all_requests = all_requests
         self._only = getattr(only, "_active_span_processor", None)
-        self._ours = (_Ending(processor),)
+        self._ours = (Ending(processor),)
         self._tracers: weakref.WeakSet[Tracer] = weakref.WeakSet()
         # Replaced, never changed: read by every request while another thread may add to it.
         self._multis: tuple[weakref.ref[Any], ...] = ()
@@ -68,14 +67,24 @@ class Followed:
             **kwargs: Any,
         ) -> Any:
             if kind is not SpanKind.SERVER:
-                return _unseen_child(tracer, context) or original(tracer, name, context, kind, *args, **kwargs)
+                return unseen_child(tracer, context) or original(tracer, name, context, kind, *args, **kwargs)
             if not self._follow(tracer):
                 return original(tracer, name, context, kind, *args, **kwargs)
-            span = original(tracer, name, context, kind, *args, **kwargs)
+            span = None if args else self._start(original, tracer, name, context, kind, kwargs)
+            if span is None:
+                span = original(tracer, name, context, kind, *args, **kwargs)
             self._show(span, context)
             return span
 
         return start_span
+
+    def _start(self, *given: Any) -> Any:
+        """A request span at a part of its cost; None where only the SDK can make it."""
+        try:
+            return start_request_span(*given)
+        except Exception:
+            self._warn()
+            return None
 
     def _follow(self, tracer: Any) -> bool:
         try:
@@ -119,39 +128,6 @@ class Followed:
                     multi._span_processors = tuple(other for other in multi._span_processors if other not in self._ours)
         for tracer in list(self._tracers):
             unwrap_sampler(tracer)
-
-
-def is_seen_by_us_alone(tracer: Any) -> bool:
-    """Whether nobody else gets the spans of a tracer, neither now nor when they end."""
-    processors: tuple[Any, ...] = getattr(getattr(tracer, "span_processor", None), "_span_processors", ())
-    return len(processors) == 1 and isinstance(processors[0], _Ending)
-
-
-def _unseen_child(tracer: Any, context: Context | None) -> NonRecordingSpan | None:
-    """What stands for a span inside a request that nobody would see: it costs next to nothing.
-
-    What the application sends on is the request span's own context, with the flags that the child would have had.
-    """
-    if not (is_seen_by_us_alone(tracer) and children_follow(getattr(tracer, "sampler", None))):
-        return None
-    parent = trace.get_current_span(context).get_span_context()
-    return NonRecordingSpan(parent) if parent.is_valid and not parent.is_remote else None
-
-
-class _Ending(SpanProcessor):
-    """What a provider has of us, since `Followed` shows spans by itself.
-
-    The end of one provider is not that of the process: others may go on, and applications replace theirs.
-    """
-
-    def __init__(self, processor: UsageSpanProcessor) -> None:
-        self._processor = processor
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._processor.force_flush(timeout_millis)
-
-    def shutdown(self) -> None:
-        self._processor.force_flush(_SHUTDOWN_MILLISECONDS)
 
 
 def is_missing() -> bool:

@@ -1,11 +1,20 @@
 """UsageSampler: a request that is not sampled is recorded all the same, and nothing else changes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    StaticSampler,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanKind, get_current_span
 from opentelemetry.trace.span import TraceState
 
 
@@ -18,6 +27,8 @@ class UsageSampler(Sampler):
 
     def __init__(self, wrapped: Sampler) -> None:
         self.wrapped = wrapped
+        # Of the tracer that it is of: `unseen.UnseenSpans`.
+        self.unseen: Any = None
 
     def should_sample(
         self,
@@ -39,6 +50,62 @@ class UsageSampler(Sampler):
     def get_description(self) -> str:
         """As the specification asks of a decorating sampler."""
         return f"UsageSampler{{{self.wrapped.get_description()}}}"
+
+
+class UnrecordingSampler(Sampler):
+    """Decides as another one, but that nothing is recorded: the sampled flag stays.
+
+    Args:
+        deciding: One of the SDK's own.
+    """
+
+    def __init__(self, deciding: Sampler) -> None:
+        self._deciding = deciding
+        # The default: a request that continues no trace is sampled.
+        self._samples_roots = getattr(deciding, "_root", None) is ALWAYS_ON
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Any = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """The decision of the other sampler."""
+        if self._samples_roots and not get_current_span(parent_context).get_span_context().is_valid:
+            return SamplingResult(_SAMPLED_ALONE)
+        result = self._deciding.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+        if result.decision is Decision.RECORD_AND_SAMPLE:
+            result.decision = _SAMPLED_ALONE
+        return result
+
+    def get_description(self) -> str:
+        """As the specification asks of a decorating sampler."""
+        return f"UnrecordingSampler{{{self._deciding.get_description()}}}"
+
+
+class _SampledAlone:
+    """Sampled and not recorded, which is no `Decision` of the SDK's, and answers as one."""
+
+    def is_recording(self) -> bool:
+        return False
+
+    def is_sampled(self) -> bool:
+        return True
+
+
+_SAMPLED_ALONE: Final[Any] = _SampledAlone()
+
+
+def is_of_the_sdk(sampler: Any) -> bool:
+    """Whether a sampler, and each that it asks, is one of the SDK's: those add no attributes of their own."""
+    decides = getattr(type(sampler), "should_sample", None)
+    if decides is ParentBased.should_sample:
+        return all(is_of_the_sdk(asked) for asked in vars(sampler).values())
+    return decides in (StaticSampler.should_sample, TraceIdRatioBased.should_sample)
 
 
 def children_follow(sampler: Any) -> bool:

@@ -36,13 +36,15 @@ def session_user(session: Any) -> FrameworkUser | None:
     Args:
         session: The session as the framework has loaded it; anything but a dictionary may be lazy and is left alone.
     """
-    if not issubclass(type(session), dict):
+    if not issubclass(type(session), dict) or not dict.__len__(session):
         return None
     return next((user for name in _SESSION_USERS if (user := framework_user(session.get(name))) is not None), None)
 
 
 def awake(value: Any) -> Any:
     """The value; of a lazy object what it holds, None while it sleeps: it would wake up if asked only for its class."""
+    if value is None:
+        return None
     kind = type(value)
     # werkzeug's LocalProxy does not keep what it has found.
     if hasattr(kind, "_get_current_object"):

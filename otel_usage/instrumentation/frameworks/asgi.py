@@ -12,9 +12,9 @@ from otel_usage.enrichment.resources import know_templates
 from otel_usage.instrumentation import asgi_exchange, asgi_scope, fastapi_gaps, headers
 from otel_usage.instrumentation.middleware import ASGIInstrumentation
 from otel_usage.instrumentation.patches import Patches
-from otel_usage.instrumentation.providers import is_seen_by_us_alone
 from otel_usage.instrumentation.state import RequestState
 from otel_usage.instrumentation.tokens import identity
+from otel_usage.instrumentation.unseen import is_seen_by_us_alone
 from otel_usage.instrumentation.users import session_user
 
 _logger = logging.getLogger("otel_usage")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_usage.enrichment import identity
 from otel_usage.enrichment.facts import CREDENTIAL_HEADERS, FrameworkUser, RequestFacts
 from otel_usage.enrichment.identity import Token, User, token_of, user_of
 from otel_usage.enrichment.privacy import fingerprint
@@ -164,3 +165,22 @@ def test_no_credential_of_several_is_a_user() -> None:
     """A framework that names the user after a key that came beside the token names nobody."""
     headers = {"authorization": "Bearer first-token", "x-api-key": "second-key"}
     assert user_of(RequestFacts("GET", "/", headers=headers, user=FrameworkUser("second-key"))) is None
+
+
+def test_a_token_met_again_is_the_same() -> None:
+    """Its fingerprint is made once, for each key and scheme; the token itself is not remembered."""
+    other = b"another-key-another-key-another-"
+    bearer, api_key = request(f"Bearer {LONG}"), request(query=f"api_key={LONG}")
+    first = [token_of(facts, key) for facts in (bearer, api_key) for key in (KEY, other, None)]
+    again = [token_of(facts, key) for facts in (bearer, api_key) for key in (KEY, other, None)]
+    assert first == again
+    assert len({(token.id, token.scheme) for token in first if token is not None}) == 6
+    assert LONG not in repr(identity._known)
+    assert LONG.encode() not in b"".join(digest for digest, _, _ in identity._known)
+
+
+def test_tokens_without_end() -> None:
+    """What is remembered of them stays bounded."""
+    for number in range(3000):
+        token_of(request(f"Bearer token-number-{number}"), KEY)
+    assert len(identity._known) <= 1024

@@ -202,3 +202,36 @@ def test_header_text_is_as_it_was_sent():
     sent = "Ünï/1".encode().decode("latin-1")
     assert record({**STABLE, "user_agent.original": sent}).user_agent == "Ünï/1"
     assert record({**STABLE, "user_agent.original": "Ü"}).user_agent == "Ü"
+
+
+def test_the_same_names_with_other_values():
+    """What the names of attributes say is worked out once; each request has its own values of whatever type."""
+    values = ["a", ["a", "b"], 7, "", None, True, "a"]
+    users = [record({**STABLE, "user.id": value, "enduser.id": "e"}).user_id for value in values]
+    assert users == ["a", '["a", "b"]', "7", None, "e", "true", "a"]
+    left = [(record({**STABLE, "app": value}).attributes or {}).get("app") for value in values]
+    assert left == ["a", '["a", "b"]', "7", None, None, "true", "a"]
+
+
+@pytest.mark.parametrize("names", [("http.host",), ("server.address", "http.host"), ("http.server_name", "http.host")])
+def test_the_newest_name_wins_whatever_the_order(names):
+    """The order in which attributes were set says nothing."""
+    row = record({**{name: name for name in names}, "http.method": "GET"})
+    assert row.host == min(names, key=["server.address", "http.host", "http.server_name"].index)
+
+
+def test_one_attribute():
+    """A span with nothing but a method is a request."""
+    assert record({"http.method": "GET"}).method == "GET"
+    assert record({}) is None
+
+
+def test_the_privacy_level_is_not_another_ones():
+    """What the names say is worked out for each level."""
+    attributes = {**STABLE, "http.request.header.x_real_ip": "192.0.2.77"}
+    kept = [record(attributes, privacy_level=level).attributes for level in (0, 1, 0)]
+    assert kept == [
+        {"http.request.header.x_real_ip": "192.0.2.77"},
+        None,
+        {"http.request.header.x_real_ip": "192.0.2.77"},
+    ]

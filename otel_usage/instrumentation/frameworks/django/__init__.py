@@ -83,8 +83,6 @@ def read_unbound(state: RequestState) -> RequestFacts:
 
 def read_facts(state: RequestState) -> RequestFacts:
     """The facts that an HttpRequest states once it is answered."""
-    from django.conf import settings
-
     know_routes()
     request = state.native
     match = request.resolver_match
@@ -95,7 +93,7 @@ def read_facts(state: RequestState) -> RequestFacts:
         route=getattr(match, "route", None) or None,
         path_params=None if match is None else {name: str(value) for name, value in match.kwargs.items()},
         headers=headers.of_environ(request.META),
-        session_cookie_names=(settings.SESSION_COOKIE_NAME,) if hasattr(request, "session") else (),
+        session_cookie_names=_session_cookies() if hasattr(request, "session") else (),
         status=state.status_code(),
         content_disposition=state.content_disposition,
         content_range=state.content_range,
@@ -104,6 +102,12 @@ def read_facts(state: RequestState) -> RequestFacts:
         user=user_of(request),
         remote_user=request.META.get("REMOTE_USER"),
     )
+
+
+def _session_cookies() -> tuple[str, ...]:
+    from django.conf import settings
+
+    return (settings.SESSION_COOKIE_NAME,)
 
 
 HOOKS = {

@@ -46,15 +46,19 @@ def operation_of(request: Any) -> str | None:
 
 
 def _awake_user(seen: Mapping[str, Any]) -> Any:
+    if "user" not in seen:
+        return _cached_user(seen)
     from django.utils.functional import LazyObject, empty
 
-    user = seen.get("user")
+    user = seen["user"]
     # Not isinstance(): asked for its class, a lazy object wakes up.
-    if "user" in seen and not issubclass(type(user), LazyObject):
+    if not issubclass(type(user), LazyObject):
         return user
     wrapped = getattr(user, "_wrapped", empty)
-    if wrapped is not empty:
-        return wrapped
+    return wrapped if wrapped is not empty else _cached_user(seen)
+
+
+def _cached_user(seen: Mapping[str, Any]) -> Any:
     return seen.get("_cached_user", seen.get("_acached_user"))
 
 

@@ -22,7 +22,7 @@ def patch(patches: Patches, module: ModuleType) -> None:
     def solving(original: Any) -> Any:
         async def solve_dependencies(*args: Any, **kwargs: Any) -> Any:
             state = current()
-            if state is None or state.user is not None or "dependant" not in kwargs:
+            if state is None or state.user is not None or not candidates.has_scheme(kwargs.get("dependant")):
                 return await original(*args, **kwargs)
             # FastAPI fills the cache as it goes: it tells the user also where a later dependency answers 403.
             cache = kwargs["dependency_cache"] = _Cache(kwargs.get("dependency_cache") or {})

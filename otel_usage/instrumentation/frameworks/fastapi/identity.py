@@ -4,12 +4,15 @@ The user is what a dependency returned that rests on a security scheme, or the s
 in `frameworks/fastapi`.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from otel_usage.enrichment.facts import FrameworkCredential, FrameworkUser
 from otel_usage.instrumentation.state import RequestState
 from otel_usage.instrumentation.tokens import identity
+
+_logger = logging.getLogger("otel_usage")
 
 _MAX_ROUTES: Final = 4096
 
@@ -35,6 +38,14 @@ class Candidates:
             # The dependant is kept beside its answer, so that its id stays its own.
             known = self._known[id(dependant)] = (dependant, self._calls(dependant))
         return known[1]
+
+    def has_scheme(self, dependant: Any) -> bool:
+        """Whether a route rests on a security scheme: what its dependencies return may be anything else."""
+        try:
+            return dependant is not None and bool(self.of(dependant)[0])
+        except Exception:
+            _logger.debug("The dependencies of a FastAPI route cannot be read.", exc_info=True)
+            return False
 
     def _calls(self, dependant: Any) -> _Calls:
         calls: list[Any] = [sub.call for sub in self._walk(dependant)]

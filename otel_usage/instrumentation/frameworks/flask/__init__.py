@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -38,6 +38,14 @@ def patch(patches: Patches, module: ModuleType) -> None:
         patches.at_undo(partial(signal.disconnect, look))
 
 
+@cache
+def _flask() -> Any:
+    """Where Flask's proxies are; an import statement in each request would cost several times as much."""
+    from flask import globals as proxies
+
+    return proxies
+
+
 # Applications whose routes are known.
 _known: "WeakSet[Any]" = WeakSet()
 
@@ -54,10 +62,8 @@ def read_facts(state: RequestState) -> RequestFacts:
 
     The route begins with where the application is mounted (semantic conventions, `http.route`).
     """
-    from flask import current_app, has_request_context
-
-    if not isinstance(state.native, _Seen) and has_request_context():
-        _look(current_app._get_current_object(), answered=False)  # type: ignore[attr-defined]  # a proxy, typed as its object
+    if not isinstance(state.native, _Seen) and _flask().request:
+        _look(_flask().current_app._get_current_object(), answered=False)
     seen = state.native if isinstance(state.native, _Seen) else _Seen(state.native)
     environ = seen.environ
     return RequestFacts(
@@ -79,7 +85,7 @@ def read_facts(state: RequestState) -> RequestFacts:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Seen:
     """What must be read before Flask takes its context away."""
 
@@ -90,9 +96,6 @@ class _Seen:
 
 
 def _look(app: Any, *, answered: bool) -> None:
-    from flask import g, session
-    from flask import request as current_request
-
     state = current()
     if state is None:
         return
@@ -100,7 +103,8 @@ def _look(app: Any, *, answered: bool) -> None:
         _known.add(app)
         know_templates(rule.rule for rule in app.url_map.iter_rules())
     # A look through the proxy costs as much as all the rest.
-    request = current_request._get_current_object()  # type: ignore[attr-defined]  # a proxy, typed as its object
+    flask = _flask()
+    request = flask.request._get_current_object()
     state.read_facts = read_facts
     state.operation = request.endpoint
     state.native = _Seen(
@@ -109,13 +113,15 @@ def _look(app: Any, *, answered: bool) -> None:
         request.view_args or {},
         (app.config["SESSION_COOKIE_NAME"],) if app.secret_key else (),
     )
-    said = vars(g._get_current_object())
-    kept: Any = session
+    said = vars(flask.g._get_current_object())
     # Until the answer has its headers, a look at the session would put `Vary: Cookie` among them.
-    in_session = session_user(kept._get_current_object()) if answered else None
-    state.user = user_in(said) or in_session or state.user
-    state.token_name = token_name_in(said)
-    state.credential = credential_in(said, request, app.config) or state.credential
+    in_session = session_user(flask.session._get_current_object()) if answered else None
+    if said:
+        state.user = user_in(said) or in_session or state.user
+        state.token_name = token_name_in(said)
+        state.credential = credential_in(said, request, app.config) or state.credential
+    elif in_session is not None:
+        state.user = in_session
 
 
 HOOKS = {"flask.app": patch, "flask_httpauth": patch_httpauth}

@@ -1,0 +1,368 @@
+"""Spans that nobody but us would see: they answer as the SDK's do, and give way as soon as somebody else sees them."""
+
+import json
+
+import pytest
+from opentelemetry import propagate, trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Span, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased as Ratio
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from otel_usage.instrumentation import unseen
+from otel_usage.instrumentation.patches import Patches
+from otel_usage.instrumentation.processor import UsageSpanProcessor
+from otel_usage.instrumentation.providers import Followed
+from otel_usage.instrumentation.unseen import UnseenSpan
+
+ATTRIBUTES = {"http.request.method": "GET", "server.port": 80}
+ELSEWHERE = SpanContext(7, 7, is_remote=True, trace_flags=TraceFlags(1))
+
+
+class Counting(RandomIdGenerator):
+    """Ids that two providers make alike."""
+
+    def __init__(self):
+        self.last = 0
+
+    def generate_span_id(self):
+        self.last += 1
+        return self.last
+
+    def generate_trace_id(self):
+        return self.generate_span_id()
+
+
+@pytest.fixture
+def kept():
+    """The requests that were kept."""
+    return []
+
+
+@pytest.fixture
+def patches(kept):
+    """Every provider is followed, until they are undone."""
+    patches = Patches()
+    processor = UsageSpanProcessor(kept.append, lambda: None, lambda _: True, lambda: None, is_alone=lambda: True)
+    Followed(processor, all_requests=True).begin(patches)
+    yield patches
+    patches.undo()
+
+
+def provider(**options):
+    return TracerProvider(shutdown_on_exit=False, **options)
+
+
+def start(tracer, attributes=ATTRIBUTES, **options):
+    return tracer.start_span("GET", kind=SpanKind.SERVER, attributes=attributes, **options)
+
+
+def known(tracer):
+    """The tracer after its first request, whose span is the SDK's."""
+    start(tracer).end()
+    return tracer
+
+
+def told(span):
+    """All that a span tells but its times and ids."""
+    events = [(event.name, dict(event.attributes)) for event in span.events]
+    for _, attributes in events:
+        attributes.pop("exception.stacktrace", None)
+    return {
+        "name": span.name,
+        "kind": span.kind,
+        "attributes": dict(span.attributes),
+        "events": events,
+        "links": [(link.context, dict(link.attributes)) for link in span.links],
+        "status": (span.status.status_code, span.status.description),
+        "dropped": (span.dropped_attributes, span.dropped_events, span.dropped_links),
+        "recording": span.is_recording(),
+        "scope": span.instrumentation_scope,
+        "parent": span.parent,
+        "json": json.loads(span.to_json()).keys() if b"b" not in span.attributes.values() else None,
+    }
+
+
+class Odd:
+    """No attribute value, but with a text."""
+
+    def __str__(self):
+        return "odd"
+
+
+def many(span):
+    for number in range(200):
+        span.set_attribute(f"a{number}", number)
+        span.add_event(f"e{number}")
+
+
+def fail(span):
+    with pytest.raises(ValueError, match="wrong"), trace.use_span(span, end_on_exit=True):
+        raise ValueError("wrong")
+
+
+CALLS = {
+    "nothing": lambda span: None,
+    "attribute": lambda span: span.set_attribute("a", "b"),
+    "attribute twice": lambda span: (span.set_attribute("a", "b"), span.set_attribute("a", 2)),
+    "attributes": lambda span: span.set_attributes({"a": 1, "b": True, "c": 1.5, "d": "e"}),
+    "equal values of other types": lambda span: span.set_attributes({"server.port": 80.0}),
+    "attributes of odd names": lambda span: span.set_attributes({7: 1, "": 2, "a": "b"}),
+    "attributes of odd values": lambda span: span.set_attributes({"a": ["b"], "c": None, "d": "e"}),
+    "too many attributes": lambda span: span.set_attributes({f"a{number}": number for number in range(200)}),
+    "list": lambda span: span.set_attribute("a", ["b", "c"]),
+    "None": lambda span: span.set_attribute("a", None),
+    "bytes": lambda span: span.set_attribute("a", b"b"),
+    "odd": lambda span: span.set_attribute("a", Odd()),
+    "empty name": lambda span: span.set_attribute("", 1),
+    "odd name": lambda span: span.set_attribute(7, 1),
+    "odd, then plain": lambda span: (span.set_attribute("a", ["b"]), span.set_attribute("c", "d")),
+    "event": lambda span: span.add_event("e", {"a": ["b"]}),
+    "exception": lambda span: span.record_exception(ValueError("wrong"), {"a": 1}),
+    "link": lambda span: span.add_link(ELSEWHERE, {"a": 1}),
+    "invalid link": lambda span: span.add_link(trace.INVALID_SPAN_CONTEXT),
+    "status": lambda span: span.set_status(Status(StatusCode.ERROR, "wrong")),
+    "status after OK": lambda span: (span.set_status(StatusCode.OK), span.set_status(StatusCode.ERROR)),
+    "name": lambda span: span.update_name("other"),
+    "started again": lambda span: span.start(),
+    "end": lambda span: span.end(),
+    "end twice": lambda span: (span.end(17), span.end(18)),
+    "after the end": lambda span: (span.end(), span.set_attribute("a", 1), span.add_event("e"), span.update_name("x")),
+    "many": many,
+    "as a context manager": lambda span: span.__exit__(None, None, None),
+    "failing in it": lambda span: span.__exit__(ValueError, ValueError("wrong"), None),
+    "failing around it": fail,
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_answers_as_the_sdks(call, patches):
+    """Whatever is done to it, what it tells is what a span of the SDK tells."""
+    ours = start(known(provider().get_tracer("requests")))
+    patches.undo()
+    theirs = start(provider().get_tracer("requests"))
+    assert type(ours) is UnseenSpan
+    assert isinstance(ours, Span)
+    call(ours)
+    call(theirs)
+    assert told(ours) == told(theirs)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [None, {}, {"a": ["b"]}, {"a": None}, {"": 1}, {7: 1}, {"a": Odd()}, {f"a{i}": i for i in range(200)}],
+    ids=["none", "empty", "list", "None", "no-name", "odd-name", "odd", "many"],
+)
+def test_first_attributes(attributes, patches):
+    """Attributes that a span starts with are kept, cleaned and limited as the SDK does."""
+    ours = start(known(provider().get_tracer("requests")), attributes)
+    patches.undo()
+    assert told(ours) == told(start(provider().get_tracer("requests"), attributes))
+
+
+def test_its_attributes_are_its_own(patches):
+    """Instrumentations go on with the dictionary that they gave."""
+    given = dict(ATTRIBUTES)
+    span = start(known(provider().get_tracer("requests")), given)
+    given["later"] = 1
+    assert dict(span.attributes) == ATTRIBUTES
+
+
+@pytest.mark.parametrize("limit", [0, 2, 5, None])
+def test_count_limits(limit, patches, monkeypatch):
+    """`OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT` and the other counts are kept to."""
+    for name in ("SPAN_ATTRIBUTE", "SPAN_EVENT", "SPAN_LINK", "EVENT_ATTRIBUTE"):
+        monkeypatch.setenv(f"OTEL_{name}_COUNT_LIMIT", "" if limit is None else str(limit))
+    ours = start(known(provider().get_tracer("requests")))
+    patches.undo()
+    theirs = start(provider().get_tracer("requests"))
+    for span in (ours, theirs):
+        for number in range(9):
+            span.set_attribute(f"a{number}", number)
+            span.add_event("e", {f"a{number}": number for number in range(9)})
+            span.add_link(ELSEWHERE)
+    assert told(ours) == told(theirs)
+
+
+def test_where_values_are_limited_spans_are_the_sdks(patches):
+    """`OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is the SDK's to keep to."""
+    tracer = known(provider(span_limits=SpanLimits(max_attribute_length=3)).get_tracer("requests"))
+    span = start(tracer, {"a": "abcdef"})
+    assert type(span) is not UnseenSpan
+    assert span.attributes["a"] == "abc"
+
+
+PARENTS = {
+    "none": None,
+    "sampled": SpanContext(7, 9, is_remote=True, trace_flags=TraceFlags(1)),
+    "not sampled": SpanContext(7, 9, is_remote=True, trace_flags=TraceFlags(0)),
+    "random": SpanContext(7, 9, is_remote=True, trace_flags=TraceFlags(3)),
+    "with state": SpanContext(7, 9, True, TraceFlags(1), trace.TraceState([("vendor", "x")])),
+    "invalid": trace.INVALID_SPAN_CONTEXT,
+}
+SAMPLERS = {
+    "on": ALWAYS_ON,
+    "off": ALWAYS_OFF,
+    "parent": ParentBased(ALWAYS_ON),
+    "half": Ratio(0.5),
+    "parent, none": ParentBased(Ratio(0.0)),
+    "parent, other way round": ParentBased(ALWAYS_ON, ALWAYS_OFF, ALWAYS_ON),
+}
+
+
+@pytest.mark.parametrize("parent", PARENTS.values(), ids=PARENTS)
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+def test_what_is_sent_on(sampler, parent, patches):
+    """The outgoing headers and the parent are those of the SDK's span."""
+    context = None if parent is None else trace.set_span_in_context(NonRecordingSpan(parent))
+    ours = known(provider(sampler=sampler, id_generator=Counting()).get_tracer("requests"))
+    mine = start(ours, context=context)
+    patches.undo()
+    theirs = start(known(provider(sampler=sampler, id_generator=Counting()).get_tracer("requests")), context=context)
+    assert type(mine) is UnseenSpan
+    assert headers(mine) == headers(theirs)
+    assert mine.parent == (parent if parent is not None and parent.is_valid else None)
+
+
+def headers(span):
+    sent = {}
+    propagate.inject(sent, trace.set_span_in_context(span))
+    return sent
+
+
+def test_its_times(patches):
+    """The times that an instrumentation gives are its own."""
+    span = start(known(provider().get_tracer("requests")), start_time=11)
+    span.end(12)
+    span.end(13)
+    assert (span.start_time, span.end_time) == (11, 12)
+
+
+def test_the_record_has_it_all(kept, patches):
+    """What is kept is the span itself."""
+    span = start(known(provider().get_tracer("requests")))
+    span.set_attribute("tenant", "north")
+    span.end()
+    assert kept[-1].span is span
+    assert span.attributes["tenant"] == "north"
+
+
+def test_a_processor_that_comes_later(patches):
+    """From then on every span is the SDK's, and is exported."""
+    own = provider()
+    tracer = known(own.get_tracer("requests"))
+    assert type(start(tracer)) is UnseenSpan
+    exporter = InMemorySpanExporter()
+    own.add_span_processor(SimpleSpanProcessor(exporter))
+    span = start(tracer)
+    span.end()
+    assert type(span) is not UnseenSpan
+    assert [each.name for each in exporter.get_finished_spans()] == ["GET"]
+
+
+def test_a_processor_that_comes_amid_a_request(patches):
+    """It is told the end of a request as by the SDK, with all that it consists of."""
+    own = provider()
+    span = start(known(own.get_tracer("requests")))
+    exporter = InMemorySpanExporter()
+    own.add_span_processor(SimpleSpanProcessor(exporter))
+    span.set_attribute("tenant", "north")
+    span.end()
+    (exported,) = exporter.get_finished_spans()
+    assert exported.attributes.items() >= {**ATTRIBUTES, "tenant": "north"}.items()
+    assert not span.is_recording()
+
+
+class Adding(Sampler):
+    """An application's own, which adds an attribute."""
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, {**attributes, "sampled.by": "rule"})
+
+    def get_description(self):
+        return "Adding"
+
+
+@pytest.mark.parametrize("sampler", [Adding(), ParentBased(Adding())], ids=["alone", "in ParentBased"])
+def test_an_applications_own_sampler(sampler, patches):
+    """What it adds is on the span, which is the SDK's."""
+    span = start(known(provider(sampler=sampler).get_tracer("requests")))
+    assert type(span) is not UnseenSpan
+    assert span.attributes["sampled.by"] == "rule"
+
+
+def test_a_sampler_that_is_replaced(patches):
+    """The next request is decided by the new one."""
+    tracer = known(provider(sampler=ALWAYS_ON).get_tracer("requests"))
+    tracer.sampler = ALWAYS_OFF
+    flags = [start(tracer).context.trace_flags.sampled for _ in range(3)]
+    assert flags == [False, False, False]
+
+
+def test_a_tracer_that_changes(patches):
+    """What a tracer has been given since, as the resource after a fork, is what its spans have."""
+    tracer = known(provider().get_tracer("requests"))
+    tracer.resource = Resource({"service.name": "other"})
+    tracer.id_generator = Counting()
+    assert [start(tracer).resource.attributes["service.name"] for _ in range(3)] == ["other"] * 3
+    assert start(tracer).context.span_id < 20
+
+
+def test_links_are_the_sdks(patches):
+    """Spans with links, and whatever else may be asked for, are made by the SDK."""
+    span = start(known(provider().get_tracer("requests")), links=[Link(ELSEWHERE)])
+    assert type(span) is not UnseenSpan
+    assert len(span.links) == 1
+
+
+def test_an_sdk_that_counts_its_spans(patches, monkeypatch):
+    """`OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`: each span is the SDK's, and counted."""
+    monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    assert type(start(known(provider().get_tracer("requests")))) is not UnseenSpan
+
+
+def test_an_sdk_whose_spans_have_more(patches, monkeypatch):
+    """Spans of a version that we do not know are left as they are."""
+    monkeypatch.setattr(unseen, "_SPAN", unseen._SPAN - {"_links"})
+    assert type(start(known(provider().get_tracer("requests")))) is not UnseenSpan
+
+
+def test_a_tracer_that_is_switched_off(patches, kept):
+    """It makes no spans, and its requests no rows."""
+    tracer = known(provider().get_tracer("requests"))
+    tracer._tracer_config = type(tracer._tracer_config)(is_enabled=False)
+    del kept[:]
+    for _ in range(3):
+        span = start(tracer)
+        assert not span.is_recording()
+        span.end()
+    assert kept == []
+
+
+def test_a_failure_of_ours_is_not_the_applications(patches, monkeypatch, caplog):
+    """The span is the SDK's then, and the request is kept."""
+    tracer = known(provider().get_tracer("requests"))
+    monkeypatch.setattr(unseen, "UnseenSpan", None)
+    span = start(tracer)
+    assert type(span) is not UnseenSpan
+    assert span.is_recording()
+    assert "cannot be followed" in caplog.text
+
+
+def test_a_failure_of_the_applications_is_its_own(patches):
+    """What the SDK raises is raised."""
+    tracer = known(provider().get_tracer("requests"))
+    tracer.id_generator = None
+    with pytest.raises(AttributeError):
+        start(tracer)
+
+
+def test_once_undone_spans_are_the_sdks(patches):
+    """Nothing of us is left in a tracer."""
+    tracer = known(provider().get_tracer("requests"))
+    patches.undo()
+    assert type(start(tracer)) is not UnseenSpan
