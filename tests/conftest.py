@@ -13,7 +13,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the tests that compare with what is written."""
-    parser.addoption("--update-docs", action="store_true", help="write the tables of docs/frameworks.md anew")
+    parser.addoption("--update-docs", action="store_true", help="write the tables of docs/ anew")
 
 
 @pytest.fixture

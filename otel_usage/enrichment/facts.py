@@ -60,10 +60,10 @@ class RequestFacts:
 
     method: str
     path: str
-    query: str = ""
+    query: str = field(default="", repr=False)
     route: str | None = None
     path_params: Mapping[str, str] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     session_cookie_names: tuple[str, ...] = ()
     status: int | None = None
     content_disposition: str | None = None

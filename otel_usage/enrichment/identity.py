@@ -3,6 +3,7 @@
 Pure. Where credentials stand in a request is in `credentials`, what may be kept of them in `privacy`.
 """
 
+import os
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -17,6 +18,7 @@ __all__ = ["Credential", "Token", "User", "find_credential", "token_in", "token_
 
 MAX_USER_LENGTH: Final = 256
 _CACHE_SIZE: Final = 1024
+_DIGEST_KEY: Final = os.urandom(32)
 
 _REFUSED: Final = (401, 403)
 _SCHEMES_WITHOUT_HINT: Final = ("basic", "session")
@@ -69,7 +71,8 @@ def token_in(credential: Credential | None, key: bytes | None) -> Token | None:
     """`token_of` a request whose credential is found already."""
     if credential is None:
         return None
-    digest = blake2b(credential.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    text = credential.text if credential.stable is None else f"{credential.text}\0{credential.stable}"
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=_DIGEST_KEY).digest()
     token = _known.get((digest, credential.scheme, key))
     if token is None:
         if len(_known) >= _CACHE_SIZE:
@@ -78,7 +81,7 @@ def token_in(credential: Credential | None, key: bytes | None) -> Token | None:
     return token
 
 
-# By the credential's digest, so that no raw credential outlives its request.
+# By a digest that nobody else can make: neither a credential nor what would confirm a guess outlives a request.
 _known: dict[tuple[bytes, str, bytes | None], Token] = {}
 
 

@@ -69,7 +69,7 @@ def commit_turn(paths: StorePaths, token_key: bytes | None = None) -> CommitSumm
         token_key: The deployment key, if known: a store without a check value of its key gets one.
 
     Raises:
-        StoreError: Nothing was committed; every segment is still there.
+        StoreError: Every segment is still there; what of them was committed is known to the store.
     """
     with finished_segments(paths) as found:
         segments = _readable(found)
@@ -104,15 +104,33 @@ def _commit(
     """What a turn before has committed and could not remove, and what this one has."""
     # Whoever holds the store, or whatever is wrong with it, is met before any work is done.
     with attached(connection, paths, to_write=False):
-        recorded = {name for (name,) in connection.execute("SELECT segment_id FROM journal_segments").fetchall()}
+        recorded = _recorded(connection)
     fresh = load(connection, paths, [segment for segment in segments if segment.id not in recorded])
     if fresh:
         with attached(connection, paths, to_write=True, wait_seconds=_WAIT_SECONDS), transaction(connection):
+            _require_untouched(connection, fresh)
             summary = _insert(connection, fresh)
             _record(connection, paths, fresh)
             _add_totals(connection, summary)
             _record_key(connection, token_key)
     return [segment for segment in segments if segment.id in recorded], fresh
+
+
+def _recorded(connection: "DuckDBPyConnection") -> set[str]:
+    return {name for (name,) in connection.execute("SELECT segment_id FROM journal_segments").fetchall()}
+
+
+def _require_untouched(connection: "DuckDBPyConnection", segments: list[Loaded]) -> None:
+    """Nobody else has committed these segments since they were read.
+
+    Raises:
+        StoreError: Somebody has, who leads too: the lock file was removed meanwhile.
+    """
+    recorded = _recorded(connection)
+    if any(segment.id in recorded or not segment.path.exists() for segment in segments):
+        raise StoreError(
+            "Segments of this commit were committed or removed by somebody else.", "Nothing is to be done."
+        )
 
 
 def _insert(connection: "DuckDBPyConnection", segments: list[Loaded]) -> CommitSummary:

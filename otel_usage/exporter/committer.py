@@ -144,13 +144,17 @@ class Committer:
         # Whoever asks from here on waits at the next gate, and is seen by the next tick.
         flushing, self._flush_asked = self._flush_asked, False
         flush, self._flush = self._flush, Gate()
-        self._journal.rotate()
-        self._journal.check_bound()
-        if self._leads():
-            if not (at_once or flushing):
-                self._pause(_until(self._interval))
-            self._commit()
-        flush.open()
+        try:
+            self._journal.rotate()
+            self._journal.check_bound()
+            if self._leads():
+                if not (at_once or flushing):
+                    self._pause(_until(self._interval))
+                self._commit()
+        except Exception as error:  # the next tick may fare better
+            self._warner.warn("tick", "The committer of %s goes on after: %r", self._paths.database, error)
+        finally:
+            flush.open()
 
     def _leads(self) -> bool:
         try:

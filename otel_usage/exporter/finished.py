@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from otel_usage.exporter.header import MAX_HEADER_BYTES, Header, parse
-from otel_usage.exporter.paths import NEW, READY, StorePaths, segment_id
+from otel_usage.exporter.paths import NEW, READY, StorePaths
 
 MAX_SEGMENTS: Final = 256
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -32,19 +32,6 @@ class Contents:
     header: Header | None
     lines: int
     ends_clean: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A segment nobody writes any more."""
-
-    path: Path
-    contents: Contents
-
-    @property
-    def id(self) -> str:
-        """The id of the segment."""
-        return segment_id(self.path)
 
 
 def inspect(path: Path) -> Contents:

@@ -4,7 +4,7 @@ The one way into the journal for spans of this process, whoever hands them over.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -29,7 +29,7 @@ class RequestSpan:
     span: ReadableSpan
     end_time_ns: int
     attributes: Mapping[str, Any]
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 class Keeper:

@@ -152,8 +152,15 @@ class Leadership:
                 file.release()
 
 
+def process_name(pid: int) -> str:
+    """How people are told of a process that `leader_pid` has found; the system tells 0 of another container's."""
+    return f"process {pid}" if pid else "a process of another container"
+
+
 def leader_pid(paths: StorePaths) -> int | None:
-    """The process that commits into this store, None if none lives. Makes no file.
+    """The process that commits into this store, 0 if it is in another PID namespace, None if none lives.
+
+    Makes no file.
 
     Raises:
         OSError: The lock file cannot be opened.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_usage.errors import SchemaVersionError, StoreLockedError, StoreMissingError
 from otel_usage.exporter.committer import CommitSummary, drain
-from otel_usage.exporter.leadership import Leadership, leader_pid
+from otel_usage.exporter.leadership import Leadership, leader_pid, process_name
 from otel_usage.exporter.leadership import turn as leading_turn
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.pending import Pending, inspected, pending
@@ -72,12 +72,15 @@ def uncommitted(connection: "DuckDBPyConnection", settings: Settings) -> Pending
 def outlook(settings: Settings, found: Pending) -> str:
     """What a reader is told of records that are not committed yet: how many, and when they will be."""
     waiting = f"{found.records} records are not committed yet"
-    leader = leader_pid(StorePaths.of(settings.database))
+    try:
+        leader = leader_pid(StorePaths.of(settings.database))
+    except OSError:  # a store this user may only read
+        return f"{waiting}."
     if leader is None:
         return f"{waiting}, and no process commits them now: `otel-usage sync` commits what is finished."
     patience = _OVERDUE_INTERVALS * settings.commit_interval_seconds + _GRACE_SECONDS
     if found.oldest is not None and time.time() - found.oldest > patience:
-        return f"{waiting}; process {leader} should have done it by now: see `otel-usage doctor`."
+        return f"{waiting}; {process_name(leader)} should have done it by now: see `otel-usage doctor`."
     return (
         f"{waiting}; they come within {settings.commit_interval_seconds:g} seconds. `otel-usage sync` waits for them."
     )

@@ -181,8 +181,9 @@ def _begin_private_log(connection: "DuckDBPyConnection", paths: StorePaths) -> N
     """Make DuckDB begin its write-ahead log with something harmless, and close it to others, before requests go
     through it: DuckDB makes it readable for everyone and accepts none that is already there.
     """
-    connection.execute("DELETE FROM store_info WHERE name = 'opened_at'")
-    connection.execute("INSERT INTO store_info VALUES ('opened_at', ?::VARCHAR)", [now()])
+    with transaction(connection):
+        connection.execute("DELETE FROM store_info WHERE name = 'opened_at'")
+        connection.execute("INSERT INTO store_info VALUES ('opened_at', ?::VARCHAR)", [now()])
     for path in (paths.database, paths.write_ahead_log):
         with contextlib.suppress(OSError):  # no log where DuckDB has just checkpointed; a file of another user
             path.chmod(0o600)

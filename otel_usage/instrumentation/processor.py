@@ -7,7 +7,7 @@ record is, and where it goes, is not known here.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import time_ns
 from typing import Any
@@ -39,7 +39,7 @@ class FinishedRequest:
     span: ReadableSpan
     end_time_ns: int
     overlay: Mapping[str, Any]
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
 
 
 # What only the record needs: the span has them under the names of its instrumentation, or must not have them.

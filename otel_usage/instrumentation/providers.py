@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
 from otel_usage.instrumentation.sampler import UsageSampler, unwrap_sampler, wrap_sampler
-from otel_usage.instrumentation.unseen import Ending, start_request_span, unseen_child
+from otel_usage.instrumentation.unseen import Ending, learn, start_unseen, unseen_child
 
 _logger = logging.getLogger("otel_usage")
 
@@ -70,21 +70,28 @@ class Followed:
                 return unseen_child(tracer, context) or original(tracer, name, context, kind, *args, **kwargs)
             if not self._follow(tracer):
                 return original(tracer, name, context, kind, *args, **kwargs)
-            span = None if args else self._start(original, tracer, name, context, kind, kwargs)
+            span = None if args else self._start_unseen(original, tracer, name, context, kind, kwargs)
             if span is None:
                 span = original(tracer, name, context, kind, *args, **kwargs)
+                self._learn(tracer, span)
             self._show(span, context)
             return span
 
         return start_span
 
-    def _start(self, *given: Any) -> Any:
+    def _start_unseen(self, *given: Any) -> Any:
         """A request span at a part of its cost; None where only the SDK can make it."""
         try:
-            return start_request_span(*given)
+            return start_unseen(*given)
         except Exception:
             self._warn()
             return None
+
+    def _learn(self, tracer: Any, span: Any) -> None:
+        try:
+            learn(tracer, span)
+        except Exception:
+            self._warn()
 
     def _follow(self, tracer: Any) -> bool:
         try:

@@ -5,10 +5,10 @@ the SDK's, which is asked for a span that is not recorded; and as soon as somebo
 """
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from copy import copy
 from functools import lru_cache
-from threading import Lock
 from time import time_ns
 from typing import Any, Final
 
@@ -73,10 +73,14 @@ def unseen_child(tracer: Any, context: Context | None) -> NonRecordingSpan | Non
     return NonRecordingSpan(parent) if parent.is_valid and not parent.is_remote else None
 
 
-def start_request_span(
+# What a light span can be started with.
+_OPTIONS: Final = frozenset(("attributes", "start_time"))
+
+
+def start_unseen(
     start: Callable[..., Any], tracer: Any, name: str, context: Context | None, kind: SpanKind, options: dict[str, Any]
 ) -> Any:
-    """A request's span: one that is ours alone where nobody else would see it, else the SDK's.
+    """A request's span that is ours alone, None where somebody else would see it or only the SDK can make it.
 
     Args:
         start: The SDK's `Tracer.start_span`.
@@ -84,20 +88,30 @@ def start_request_span(
         name, context, kind: Of the span.
         options: The other arguments of `start`.
     """
-    sampler = tracer.sampler
-    if not (isinstance(sampler, UsageSampler) and is_seen_by_us_alone(tracer)):
-        return start(tracer, name, context, kind, **options)
-    spans = sampler.unseen
-    if spans is None or spans.tracer != vars(tracer):
-        span = start(tracer, name, context, kind, **options)
-        sampler.unseen = UnseenSpans(tracer, span)
-        return span
-    if not spans.usable or options.keys() - _OPTIONS:
-        return start(tracer, name, context, kind, **options)
+    spans = getattr(tracer.sampler, "unseen", None)
+    if (
+        spans is None
+        or not spans.usable
+        or options.keys() - _OPTIONS
+        or spans.tracer != vars(tracer)
+        or not is_seen_by_us_alone(tracer)
+    ):
+        return None
     return spans.start(start, name, context, kind, **options)
 
 
-_OPTIONS: Final = frozenset(("attributes", "start_time"))
+def learn(tracer: Any, span: Any) -> None:
+    """Look at a request's span that the SDK has made: the next ones of its tracer can be like it.
+
+    Args:
+        tracer: Of the span.
+        span: One that has just been started.
+    """
+    sampler = tracer.sampler
+    if not (isinstance(sampler, UsageSampler) and is_seen_by_us_alone(tracer)):
+        return
+    if sampler.unseen is None or sampler.unseen.tracer != vars(tracer):
+        sampler.unseen = UnseenSpans(tracer, span)
 
 
 class UnseenSpans:
@@ -124,6 +138,7 @@ class UnseenSpans:
         self._asked = copy(tracer)
         self._asked.sampler = UnrecordingSampler(own)
         self._fields = dict(vars(span), _attributes=None, _events=(), _links=(), _context=None, _parent=None)
+        self._fields |= {"_record_exception": True, "_set_status_on_exception": True}  # unless options say otherwise
         room = span._limits.max_span_attributes
         self._fields["_room"] = sys.maxsize if room is None else room
 
@@ -149,7 +164,7 @@ class UnseenSpans:
         fields["_context"] = own
         fields["_parent"] = parent if parent.is_valid else None
         fields["_kind"] = kind
-        fields["_lock"] = Lock()
+        fields["_lock"] = threading.Lock()  # gevent's where it has replaced Python's, as the SDK's
         fields["_start_time"] = time_ns() if start_time is None else start_time
         fields["_attributes"] = dict(attributes) if attributes else {}
         if attributes and not _fits(attributes, fields["_room"]):
@@ -183,25 +198,24 @@ class UnseenSpan(Span):
     _room: int
 
     def set_attribute(self, key: str, value: Any) -> None:
-        attributes = self._attributes
-        if attributes.__class__ is dict and key.__class__ is str and self._end_time is None:
-            # Instrumentations set nearly all of them twice.
-            if value is attributes.get(key, _NOTHING):
-                return
-            if value.__class__ in _PLAIN_VALUES and key and (len(attributes) < self._room or key in attributes):
-                attributes[key] = value
-                # Another thread may have needed more meanwhile, and has copied them.
-                if self._attributes is attributes:
+        # Instrumentations set nearly all of them twice.
+        if self._end_time is None and value is self._attributes.get(key, _NOTHING):
+            return
+        if key.__class__ is str and key and value.__class__ in _PLAIN_VALUES:
+            with self._lock:
+                own = self._attributes
+                if own.__class__ is dict and self._end_time is None and (len(own) < self._room or key in own):
+                    own[key] = value
                     return
         self._bound()
         super().set_attribute(key, value)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        own = self._attributes
-        plain = own.__class__ is dict and attributes.__class__ is dict and _fits(attributes, self._room - len(own))
-        if plain and self._end_time is None:
-            own.update(attributes)
-            if self._attributes is own:
+        with self._lock:
+            own = self._attributes
+            plain = own.__class__ is dict and attributes.__class__ is dict and self._end_time is None
+            if plain and _fits(attributes, self._room - len(own)):
+                own.update(attributes)
                 return
         self._bound()
         super().set_attributes(attributes)

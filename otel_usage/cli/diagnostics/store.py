@@ -166,7 +166,10 @@ def _leader(settings: Settings) -> Iterator[Finding]:
     if pid is None:
         yield Finding(OK, "leader", "No process commits now; reports and otel-usage sync commit what is pending.")
     else:
-        yield Finding(OK, "leader", f"Process {pid} commits every {settings.commit_interval_seconds:g} seconds.")
+        who = leadership.process_name(pid)
+        yield Finding(
+            OK, "leader", f"{who[0].upper()}{who[1:]} commits every {settings.commit_interval_seconds:g} seconds."
+        )
 
 
 def _time(seconds: float) -> str:

@@ -140,11 +140,12 @@ class Killer:
     def _wait_for_a_commit(self) -> None:
         """Wait until somewhere within the next one, or to its end: its log is there until the store itself has it all.
 
-        This is over in milliseconds, so it is looked at without pause.
+        This is over in milliseconds, so it is looked at nearly without pause.
         """
         log, until = self._paths.write_ahead_log, time.monotonic() + 60
         while not log.exists():
             assert time.monotonic() < until, "nobody commits"
+            time.sleep(0.0005)
         until = time.monotonic() + self._chance.uniform(0, COMMIT_SECONDS)
         while time.monotonic() < until and log.exists():
             pass

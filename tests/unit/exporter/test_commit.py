@@ -335,3 +335,21 @@ def test_many_segments_of_the_dead_need_few_descriptors(tmp_path: Path) -> None:
         journal.abandon()
     process = python(MANY_ORPHANS, tmp_path)
     assert process.communicate(timeout=120)[0].strip() == "400"
+
+
+def test_two_leaders_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lock file was removed amid a turn, and another leads too, one of them accounts for the segments."""
+    write(tmp_path, line(1), b"garbage\n", counted={JOURNAL_FULL: 3})
+    real = commit.load
+
+    def and_lose_the_race(*arguments: Any) -> Any:
+        loaded = real(*arguments)
+        monkeypatch.setattr(commit, "load", real)
+        assert commit_turn(paths_of(tmp_path)).inserted == 1
+        return loaded
+
+    monkeypatch.setattr(commit, "load", and_lose_the_race)
+    with pytest.raises(StoreError, match="by somebody else"):
+        commit_turn(paths_of(tmp_path))
+    assert totals(tmp_path) == {"lines": 2, "inserted": 1, "duplicate": 0, "rejected": 1}
+    assert losses(tmp_path) == {JOURNAL_FULL: 3, REJECTED: 1}

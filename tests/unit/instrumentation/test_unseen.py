@@ -1,6 +1,9 @@
 """Spans that nobody but us would see: they answer as the SDK's do, and give way as soon as somebody else sees them."""
 
 import json
+import subprocess
+import sys
+from threading import Thread
 
 import pytest
 from opentelemetry import propagate, trace
@@ -366,3 +369,65 @@ def test_once_undone_spans_are_the_sdks(patches):
     tracer = known(provider().get_tracer("requests"))
     patches.undo()
     assert type(start(tracer)) is not UnseenSpan
+
+
+def test_threads_that_set_attributes(patches):
+    """Of what several threads set, some of it only the SDK's attributes can hold, nothing is missing."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        tracer = known(provider().get_tracer("x"))
+        for _ in range(300):
+            span = start(tracer, {f"k{number}": "v" for number in range(20)})
+            assert type(span) is UnseenSpan
+            plain = Thread(target=lambda span=span: [span.set_attribute(f"a{n}", str(n)) for n in range(40)])
+            many = Thread(target=lambda span=span: span.set_attributes({f"b{n}": n for n in range(40)}))
+            lists = Thread(target=span.set_attribute, args=("list", ["a", "b"]))
+            for thread in (plain, many, lists):
+                thread.start()
+            for thread in (plain, many, lists):
+                thread.join()
+            assert len(span.attributes) == 101
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_the_first_spans_options_are_its_own(patches):
+    """A span that was started in its own way is no model for the next."""
+    tracer = provider().get_tracer("x")
+    start(tracer, record_exception=False, set_status_on_exception=False).end()
+    with pytest.raises(ValueError, match="told"), trace.use_span(start(tracer), end_on_exit=True) as span:
+        assert type(span) is UnseenSpan
+        raise ValueError("told")
+    assert (len(span.events), span.status.status_code) == (1, StatusCode.ERROR)
+
+
+GREENLETS = """
+from otel_usage.instrumentation import providers
+import gevent.monkey; gevent.monkey.patch_all()
+import gevent, logging
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanKind
+from otel_usage.instrumentation.patches import Patches
+from otel_usage.instrumentation.processor import UsageSpanProcessor
+
+class Yielding(logging.Handler):
+    def emit(self, record): gevent.sleep(0.01)
+
+logging.getLogger().addHandler(Yielding())
+processor = UsageSpanProcessor(lambda _: None, lambda: None, lambda _: True, lambda: None, is_alone=lambda: True)
+providers.Followed(processor, all_requests=True).begin(Patches())
+tracer = TracerProvider(shutdown_on_exit=False).get_tracer("x")
+tracer.start_span("first", kind=SpanKind.SERVER).end()
+span = tracer.start_span("second", kind=SpanKind.SERVER)
+first = gevent.spawn(span.set_attribute, "odd", object())
+second = gevent.spawn(span.set_attribute, "list", ["1"])
+gevent.joinall([first, second])
+print(type(span).__name__, span.attributes["list"])
+"""
+
+
+def test_greenlets_that_set_attributes():
+    """A log handler that yields while an attribute is refused keeps no other greenlet, and so the hub, for ever."""
+    done = subprocess.run([sys.executable, "-c", GREENLETS], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["UnseenSpan", "('1',)"], done.stderr
