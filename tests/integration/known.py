@@ -17,8 +17,13 @@ FRAMEWORKS, RELIABILITY = DOCS / "frameworks.md", DOCS / "reliability.md"
 YES, NO = "yes", "no"
 
 
-def of_framework(site: Site) -> list[str]:
-    """A framework's cells: route, operation, user, session, bytes, streaming, WebSocket."""
+def of_framework(site: Site, *, told: bool) -> list[str]:
+    """A framework's cells: route, operation, user, session, bytes, streaming, WebSocket.
+
+    Args:
+        site: The application after all cases.
+        told: Whether the application always learns of a client that leaves; other frameworks do by chance.
+    """
     view = site.row_of("view")
     create, download = site.row_of("create"), site.row_of("download")
     counted = create["request_bytes"] == 12345 and download["response_bytes"] == 5000
@@ -28,7 +33,7 @@ def of_framework(site: Site) -> list[str]:
         {"framework": YES, "header": "`REMOTE_USER`"}.get(view["user_source"], NO),
         _yes(any(row["token_scheme"] == "session" for row in site.rows)),
         _yes(counted),
-        "yes, and who left" if site.row_of("walk-away")["error_type"] else YES,
+        "yes, and who left" if told and site.row_of("walk-away")["error_type"] else YES,
         _yes(any(row["user_agent"] == "feed" and row["status_code"] == 101 for row in site.rows)),
     ]
 
