@@ -62,8 +62,12 @@ class Journal:
         self._warner.say()
 
     def rotate(self, older_than_seconds: float = 0.0) -> None:
-        """Finish the segment if it says anything and was made so long ago. Never raises."""
+        """Finish the segment if it says anything and was made so long ago. Never raises.
+
+        Losses that had no segment to be counted in are noted as soon as one can be made: no request need come.
+        """
         with self._lock:
+            self._note_homeless()
             if self._is_due(older_than_seconds):
                 self._roll_over()
         self._warner.say()
@@ -83,6 +87,8 @@ class Journal:
         if not self._lock.acquire(True, _CLOSE_SECONDS):
             return
         try:
+            self._retry_at = 0.0
+            self._note_homeless()
             segment, self._segment = self._segment, None
             self._finish(segment)
         finally:
@@ -95,6 +101,10 @@ class Journal:
         if segment is not None:
             with contextlib.suppress(OSError):
                 segment.abandon()
+
+    def _note_homeless(self) -> None:
+        if self._homeless_counts and self._segment is None:
+            self._new_segment()
 
     def _is_due(self, older_than_seconds: float) -> bool:
         segment = self._segment

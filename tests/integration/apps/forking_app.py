@@ -78,8 +78,8 @@ def fork(way: str, name: str):
 
 @app.get("/forks-while/<way>/<name>")
 def fork_while_the_backlog_lasts(way: str, name: str):
-    """Up to eight children for as long as all of these files are there; the answer says how each ended."""
-    left = [Path(path) for path in request.args["files"].split(",")]
+    """Up to eight children for as long as all segments of this folder are there; the answer says how each ended."""
+    left = list(Path(request.args["folder"]).glob("*.ready"))
     pids: list[int] = []
     while len(pids) < 8 and all(path.exists() for path in left):
         if (pid := os.fork()) == 0:

@@ -68,10 +68,9 @@ def test_a_view_forks_while_its_process_commits(tmp_path, way):
         backlog(paths(site), rows)
 
     with serve(tmp_path, "forking_app.py", ONE_WORKER, prepare=prepare, **SEVERAL_INTERVALS) as site:
-        files = ",".join(str(path) for path in paths(site).segments())
         ask(site, 1)
         pid = wait_for(lambda: leader(site))
-        codes = fetch(site, f"/forks-while/{way}/child?files={files}", "parent").split(",")
+        codes = fetch(site, f"/forks-while/{way}/child?folder={paths(site).journal}", "parent").split(",")
         assert len(codes) >= 6
         assert set(codes) == {"0"}, site.log[-3000:]
         assert leader(site) == pid

@@ -100,7 +100,7 @@ def upgrade(site: Site) -> None:
     wait_for(lambda: len(workers(site) - before) == 3)
     wait_for(lambda: have_all_answered(site, 4))
     site.process.terminate()
-    site.process.wait(20)
+    site.process.wait(90)
 
 
 MOST = ("--max-requests", "20")

@@ -45,7 +45,8 @@ def end(site: Site, label: str, sent: int) -> Load:
         elif (label, sent) in REPEATED:
             wait_for(lambda: site.process.poll() is not None or site.process.send_signal(sent))
         else:
-            site.process.wait(20)
+            # uWSGI may wait for a worker, with and without us, until its mercy of 60 seconds ends.
+            site.process.wait(90)
         load.stop()
         # Children that a signal has made orphans go on serving.
         site.stop(signal.SIGKILL)

@@ -279,3 +279,21 @@ def test_a_log_handler_may_write_a_record(tmp_path: Path, caplog: pytest.LogCapt
     finally:
         logging.getLogger("otel_usage").removeHandler(handler)
     assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("how", ["rotate", "close"])
+def test_losses_are_told_without_another_record(tmp_path: Path, how: str) -> None:
+    """What was lost where no segment could be made is counted once one can be, though nothing else is written."""
+    obstacle = paths_of(tmp_path).journal
+    obstacle.write_text("a file where the folder should be")
+    journal = journal_of(tmp_path)
+    for number in range(3):
+        journal.append(line(number))
+    obstacle.unlink()
+    if how == "rotate":
+        journal._retry_at = 0.0
+        journal.rotate()
+        journal._retry_at = float("inf")  # close has nothing left to tell
+    journal.close()
+    assert counts(only_segment(tmp_path)) == {WRITE_ERROR: 3}
+    assert only_segment(tmp_path).suffix == ".ready"
