@@ -83,10 +83,10 @@ async def feed(request, socket, feed_id: int):
 
 @app.websocket("/followed")
 async def followed(request, socket):
-    """Is told what others broadcast."""
+    """Is told what others broadcast, and hears its own last word."""
     followers.add(socket)
     await socket.send("hello")
-    await socket.recv()
+    await socket.send(await socket.recv())
     followers.remove(socket)
 
 

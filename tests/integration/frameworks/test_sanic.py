@@ -64,8 +64,9 @@ def test_message_that_another_request_sends(tmp_path):
             assert site.ask("POST", "/broadcast", {"User-Agent": "broadcast"}).body == b"1"
             assert client.recv() == "x" * 1000
             client.send("bye")
+            assert client.recv() == "bye"
         site.stop()
         site.read_rows()
     sent = {name: site.row_of(name)["response_bytes"] for name in ("followed", "broadcast")}
-    assert sent == {"followed": 1005, "broadcast": 1}
+    assert sent == {"followed": 1008, "broadcast": 1}
     assert site.row_of("followed")["request_bytes"] == 3
