@@ -8,6 +8,7 @@
     |  +- StoreLockedError       who holds it
     |  +- SchemaVersionError     the store is newer than the program, or to be migrated first
     |  +- StoreCorruptError      damaged, or not a store of ours
+    |  +- JournalUnavailableError  nothing can be kept at present: its bound, a full disk
     +- OTLPDecodeError
     +- ReportError
        +- UnknownReportError     with the closest names
@@ -62,6 +63,10 @@ class SchemaVersionError(StoreError):
 
 class StoreCorruptError(StoreError):
     """The file is damaged, or is not a store of this package."""
+
+
+class JournalUnavailableError(StoreError):
+    """Records cannot be kept at present: the journal has reached its bound, or its disk is full."""
 
 
 class OTLPDecodeError(OtelUsageError):

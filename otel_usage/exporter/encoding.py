@@ -11,7 +11,7 @@ import msgspec
 
 from otel_usage.exporter.losses import ENCODE_ERROR, NUMBER_CLAMPED, TEXT_REPLACED, VALUE_TRUNCATED
 from otel_usage.exporter.record import MAX_LINE_BYTES, MAX_VALUE_BYTES, UsageRecord
-from otel_usage.exporter.scrubbing import scrub
+from otel_usage.exporter.scrubbing import holds, scrub
 
 Count = Callable[[str, int], None]
 
@@ -55,6 +55,15 @@ def encode_line(record: UsageRecord, count: Count, secrets: tuple[str, ...] = ()
         count(ENCODE_ERROR, 1)
         return None
     return line + b"\n"
+
+
+def encode_clean_line(record: UsageRecord, count: Count, secrets: tuple[str, ...]) -> bytes | None:
+    """`encode_line`, and none of these raw credentials is in the line, wherever in the record they stood."""
+    line = encode_line(record, count, secrets)
+    if secrets and line is not None and holds(line, secrets):
+        scrub(record, secrets)
+        line = encode_line(record, count)
+    return line
 
 
 def _encode_text(record: UsageRecord, count: Count, secrets: tuple[str, ...]) -> bytes:

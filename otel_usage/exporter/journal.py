@@ -6,8 +6,10 @@ committer's.
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Final
 
+from otel_usage.errors import JournalUnavailableError
 from otel_usage.exporter.losses import JOURNAL_FULL, WRITE_ERROR
 from otel_usage.exporter.native import new_lock
 from otel_usage.exporter.paths import StorePaths, make_private_folder
@@ -16,6 +18,8 @@ from otel_usage.exporter.tally import Tally
 from otel_usage.exporter.warner import Warner
 
 MAX_SEGMENT_BYTES: Final = 8 * 1024 * 1024
+# Of one write: a batch of a Collector is seldom longer, and a segment is not much longer than it should be.
+_BLOCK_LINES: Final = 2048
 _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 
@@ -54,6 +58,16 @@ class Journal:
                 self._warner.later("write", "A usage record is not in %s: %s", self._paths.journal, error)
         if self._warner.waiting:
             self._warner.say()
+
+    def append_all(self, lines: Sequence[bytes]) -> None:
+        """Keep many lines, newlines included, for a sender that comes again if it is told to.
+
+        Raises:
+            JournalUnavailableError: Not all of them are kept; nothing is counted as lost.
+        """
+        with self._lock:
+            for start in range(0, len(lines), _BLOCK_LINES):
+                self._append_block(lines[start : start + _BLOCK_LINES])
 
     def count(self, reason: str, n: int = 1) -> None:
         """Count a reason of `losses.REASONS` in the header of the segment in use. Never raises."""
@@ -124,6 +138,29 @@ class Journal:
         segment.append(line)
         self.tally.written += 1
         self._room -= len(line)
+        if segment.size >= self._max_segment_bytes:
+            self._roll_over()
+
+    def _append_block(self, lines: Sequence[bytes]) -> None:
+        block = b"".join(lines)
+        try:
+            segment = self._segment or self._new_segment()
+            if segment is not None and len(block) <= self._room:
+                segment.append(block, len(lines))
+        except OSError as error:
+            raise JournalUnavailableError(
+                f"Nothing can be written to {self._paths.journal}: {error.strerror}.", "Check its disk."
+            ) from error
+        if segment is None:
+            raise JournalUnavailableError(f"Nothing can be kept in {self._paths.journal}.", "Check its disk.")
+        if len(block) > self._room:
+            self._room = 0
+            raise JournalUnavailableError(
+                f"The journal {self._paths.journal} has reached its bound of {self._max_bytes} bytes.",
+                "See who holds the store: otel-usage doctor.",
+            )
+        self.tally.written += len(lines)
+        self._room -= len(block)
         if segment.size >= self._max_segment_bytes:
             self._roll_over()
 

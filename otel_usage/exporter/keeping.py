@@ -66,7 +66,7 @@ class Keeper:
         )
         if record is None:
             return
-        if not self._settings.anonymous and _is_anonymous(record):
+        if not self._settings.anonymous and is_anonymous(record):
             recorder.count(ANONYMOUS_LEFT_OUT)
             return
         if record.token_scheme is not None and record.token_id is None:
@@ -80,6 +80,7 @@ class Keeper:
         return cached[1]
 
 
-def _is_anonymous(record: UsageRecord) -> bool:
+def is_anonymous(record: UsageRecord) -> bool:
+    """Whether a request has neither a token nor a user."""
     who = (record.token_scheme, record.token_id, record.user_id, record.user_name)
     return who == (None, None, None, None)

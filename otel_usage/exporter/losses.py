@@ -13,6 +13,7 @@ TOKEN_UNIDENTIFIED: Final = "token_unidentified"  # noqa: S105 - a reason, no pa
 VALUE_TRUNCATED: Final = "value_truncated"
 TEXT_REPLACED: Final = "text_replaced"
 NUMBER_CLAMPED: Final = "number_clamped"
+NOT_A_REQUEST: Final = "not_a_request"
 
 # A whole record is missing, against anyone's wish.
 LOST: Final = frozenset({JOURNAL_FULL, WRITE_ERROR, ENCODE_ERROR, TORN_LINE, REJECTED})
@@ -29,4 +30,5 @@ REASONS: Final = (
     VALUE_TRUNCATED,
     TEXT_REPLACED,
     NUMBER_CLAMPED,
+    NOT_A_REQUEST,
 )

@@ -9,17 +9,17 @@ import math
 import os
 import time
 import weakref
+from collections.abc import Sequence
 from typing import Final
 
 from otel_usage.errors import ConfigurationError
 from otel_usage.exporter import deployment_key
 from otel_usage.exporter.committer import Committer
-from otel_usage.exporter.encoding import encode_line
+from otel_usage.exporter.encoding import encode_clean_line
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.native import new_lock
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.record import UsageRecord
-from otel_usage.exporter.scrubbing import holds, scrub
 from otel_usage.exporter.warner import Warner
 from otel_usage.settings import Settings
 
@@ -81,16 +81,24 @@ class Recorder:
         try:
             process = self._current()
             journal = process.journal
-            line = encode_line(record, journal.count, secrets)
-            if secrets and line is not None and holds(line, secrets):
-                scrub(record, secrets)
-                line = encode_line(record, journal.count)
+            line = encode_clean_line(record, journal.count, secrets)
             if line is not None:
                 journal.append(line)
             if process.committer is None:
                 process.finish_if_due()
         except Exception as error:
             self._warner.warn("write", "A usage record is lost: %r", error)
+
+    def write_all(self, lines: Sequence[bytes]) -> None:
+        """Keep encoded records of a sender that comes again if it is told to.
+
+        Raises:
+            JournalUnavailableError: Not all of them are kept.
+        """
+        process = self._current()
+        process.journal.append_all(lines)
+        if process.committer is None:
+            process.finish_if_due()
 
     def count(self, reason: str, n: int = 1) -> None:
         """Count a reason of `losses.REASONS`."""

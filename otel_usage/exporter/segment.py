@@ -66,11 +66,11 @@ class Segment:
         """Seconds since it was made."""
         return time.monotonic() - self._started
 
-    def append(self, line: bytes) -> None:
-        """Write a whole line or, as far as anyone can tell, nothing.
+    def append(self, line: bytes, lines: int = 1) -> None:
+        """Write a whole line, or several at once; as far as anyone can tell all of it or nothing.
 
         Raises:
-            OSError: The line is not in the segment.
+            OSError: Nothing of it is in the segment.
         """
         try:
             if os.pwrite(self._fd, line, self._size) != len(line):
@@ -80,7 +80,7 @@ class Segment:
                 os.ftruncate(self._fd, self._size)
             raise
         self._size += len(line)
-        self.lines += 1
+        self.lines += lines
 
     def count(self, reason: str, n: int) -> None:
         """Add to a counter of the header, in place.

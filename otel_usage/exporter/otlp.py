@@ -1,0 +1,259 @@
+"""OTLP trace data -> spans: what a Collector or any exporter sends or has written, as protobuf or JSON.
+
+Owns what a request span is on the wire and what of it is read; what becomes of a span is `intake`'s. Fields that are
+not read are named, with the reason, in tests/unit/exporter/test_otlp_fields.py.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from otel_usage import attributes as key
+from otel_usage.errors import MissingExtraError, OTLPDecodeError
+from otel_usage.exporter.record import SpanFacts
+
+# SpanKind and StatusCode of opentelemetry/proto/trace/v1/trace.proto.
+KIND_SERVER: Final = 2
+STATUS_ERROR: Final = 2
+# The semantic conventions' value of `error.type` where nothing more is known.
+OTHER_ERROR: Final = "_OTHER"
+TRACE_ID_BYTES: Final = 16
+SPAN_ID_BYTES: Final = 8
+
+
+@dataclass(slots=True)
+class SpanData(SpanFacts):
+    """A SERVER span as it was received.
+
+    Attributes:
+        name: Of the span.
+        attributes: Their values as str, int, float, bool, bytes, list, dict or None.
+        flags: The low byte holds the W3C trace flags, where it says anything.
+    """
+
+    name: str
+    attributes: dict[str, Any] = field(repr=False)
+    flags: int
+
+
+@dataclass(slots=True)
+class ScopeSpans:
+    """The spans of one instrumentation scope of one OTel resource.
+
+    Attributes:
+        otel_resource: The OTel resource's attributes.
+        scope_name: Of the instrumentation scope.
+        spans: Those of kind SERVER.
+        others: How many there were of other kinds.
+        invalid: How many SERVER spans have ids that are none: not of 16 and 8 bytes.
+    """
+
+    otel_resource: dict[str, Any]
+    scope_name: str
+    spans: list[SpanData]
+    others: int = 0
+    invalid: int = 0
+
+
+def decode_protobuf(data: bytes) -> list[ScopeSpans]:
+    """The spans of an ExportTraceServiceRequest, or of TracesData, in protobuf.
+
+    Text that is no UTF-8 is kept with replacement characters: Collectors pass such text on, and a batch is not lost
+    for it.
+
+    Raises:
+        OTLPDecodeError: It is none. The message says nothing of what is in it.
+        MissingExtraError: protobuf is not installed.
+    """
+    try:
+        from otel_usage.exporter import otlp_protobuf
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "OTLP in protobuf needs the package opentelemetry-proto.", "Run: pip install 'otel-usage[otlp]'"
+        ) from error
+    return otlp_protobuf.decode(data)
+
+
+def decode_json(data: bytes | bytearray | memoryview) -> list[ScopeSpans]:
+    """The spans of an ExportTraceServiceRequest in OTLP/JSON: hexadecimal ids, 64-bit integers as text or numbers.
+
+    Raises:
+        OTLPDecodeError: It is none. The message says where, and nothing of what is in it.
+    """
+    try:
+        request = _decode_request(data)
+        return [
+            _scope_spans(of_resource, scope)
+            for of_resource in request.resource_spans
+            for scope in of_resource.scope_spans
+        ]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
+        detail = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__
+        raise OTLPDecodeError(f"This is no OTLP trace data in JSON: {detail}.") from None
+
+
+def complete(attributes: dict[str, Any], status_code: int, exception_types: Iterable[str | None]) -> None:
+    """Say what went wrong where no attribute does: the last recorded exception, or that something did."""
+    if key.ERROR_TYPE in attributes:
+        return
+    kind = next((name for name in exception_types if name), None)
+    if kind is not None:
+        attributes[key.ERROR_TYPE] = kind
+    elif status_code == STATUS_ERROR and not any(name in attributes for name in key.STATUS_KEYS):
+        attributes[key.ERROR_TYPE] = OTHER_ERROR
+
+
+class _Values(msgspec.Struct, rename="camel"):
+    values: list["_AnyValue"] = []
+
+
+class _Pairs(msgspec.Struct, rename="camel"):
+    values: list["_KeyValue"] = []
+
+
+class _AnyValue(msgspec.Struct, rename="camel"):
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: int | str | None = None
+    double_value: float | str | None = None
+    array_value: _Values | None = None
+    kvlist_value: _Pairs | None = None
+    bytes_value: str | None = None
+
+
+class _KeyValue(msgspec.Struct, rename="camel"):
+    key: str = ""
+    value: _AnyValue | None = None
+
+
+class _Event(msgspec.Struct, rename="camel"):
+    name: str = ""
+    attributes: list[_KeyValue] = []
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    code: int | str = 0
+
+
+class _Span(msgspec.Struct, rename="camel"):
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    flags: int = 0
+    name: str = ""
+    kind: int | str = 0
+    start_time_unix_nano: int | str = 0
+    end_time_unix_nano: int | str = 0
+    attributes: list[_KeyValue] = []
+    events: list[_Event] = []
+    status: _Status | None = None
+
+
+class _Named(msgspec.Struct, rename="camel"):
+    name: str = ""
+
+
+class _Scope(msgspec.Struct, rename="camel"):
+    scope: _Named | None = None
+    spans: list[_Span] = []
+
+
+class _Attributed(msgspec.Struct, rename="camel"):
+    attributes: list[_KeyValue] = []
+
+
+class _OfResource(msgspec.Struct, rename="camel"):
+    resource: _Attributed | None = None
+    scope_spans: list[_Scope] = []
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    resource_spans: list[_OfResource] = []
+
+
+_decode_request: Final = msgspec.json.Decoder(_Request).decode
+_SERVER_KINDS: Final = (KIND_SERVER, "SPAN_KIND_SERVER")
+_ERROR_CODES: Final = (STATUS_ERROR, "STATUS_CODE_ERROR")
+
+
+def _scope_spans(of_resource: _OfResource, scope: _Scope) -> ScopeSpans:
+    otel_resource = _mapping(of_resource.resource.attributes) if of_resource.resource is not None else {}
+    found = ScopeSpans(otel_resource, scope.scope.name if scope.scope is not None else "", [])
+    for span in scope.spans:
+        if span.kind not in _SERVER_KINDS:
+            found.others += 1
+        elif (read := _span(span)) is not None:
+            found.spans.append(read)
+        else:
+            found.invalid += 1
+    return found
+
+
+def _span(span: _Span) -> SpanData | None:
+    trace_id = _id(span.trace_id, TRACE_ID_BYTES)
+    span_id = _id(span.span_id, SPAN_ID_BYTES)
+    if trace_id is None or span_id is None:
+        return None
+    attributes = _mapping(span.attributes)
+    if span.status is not None or span.events:
+        failed = span.status is not None and span.status.code in _ERROR_CODES
+        complete(attributes, STATUS_ERROR if failed else 0, map(_exception_type, reversed(span.events)))
+    return SpanData(
+        trace_id,
+        span_id,
+        _id(span.parent_span_id, SPAN_ID_BYTES) or None,
+        int(span.start_time_unix_nano),
+        int(span.end_time_unix_nano),
+        span.name,
+        attributes,
+        span.flags,
+    )
+
+
+def _id(text: str, size: int) -> int | None:
+    """An id as a number: 0 for none at all, None for text that is no id."""
+    if len(text) != 2 * size:
+        return None if text else 0
+    try:
+        return int.from_bytes(binascii.unhexlify(text))
+    except ValueError:
+        return None
+
+
+def _exception_type(event: _Event) -> str | None:
+    if event.name != "exception":
+        return None
+    value = _mapping(event.attributes).get("exception.type")
+    return value if isinstance(value, str) else None
+
+
+def _mapping(pairs: list[_KeyValue]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        value = pair.value
+        if value is not None:
+            text = value.string_value
+            found[pair.key] = text if text is not None else _value(value)
+    return found
+
+
+def _value(value: _AnyValue | None) -> Any:
+    if value is None:
+        return None
+    if value.string_value is not None:
+        return value.string_value
+    if value.int_value is not None:
+        return int(value.int_value)
+    if value.bool_value is not None:
+        return value.bool_value
+    if value.double_value is not None:
+        return float(value.double_value)
+    if value.array_value is not None:
+        return [_value(each) for each in value.array_value.values]
+    if value.kvlist_value is not None:
+        return _mapping(value.kvlist_value.values)
+    return base64.b64decode(value.bytes_value) if value.bytes_value is not None else None
