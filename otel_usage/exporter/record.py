@@ -134,7 +134,6 @@ _TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
     "action": (key.ACTION,),
     "operation": (key.OPERATION,),
 }
-_ONLY_TEXT: Final = frozenset((str,))
 
 # Told by a column, or by nothing anybody asks for: a peer's port is another one on every connection.
 _CONSUMED: Final = frozenset(
@@ -220,33 +219,42 @@ def from_span(
         None if the span is no HTTP request: it has no method under any name.
     """
     plan = _plan(tuple(attributes), privacy_level)
-    told = plan.told(attributes, privacy_level)
-    if "method" not in told:
-        return None
-    if key.HTTP_METHOD_ORIGINAL in attributes:
-        told["method"] = text(attributes[key.HTTP_METHOD_ORIGINAL]) or told["method"]
-    _keep_less(told, privacy_level)
-    path, query = path_and_query(attributes)
-    return UsageRecord(
-        start_time=_clamp(span.start_time_ns // 1000, _MIN_MICROSECONDS, _MAX_MICROSECONDS, count),
-        duration_ns=_clamp(span.end_time_ns - span.start_time_ns, 0, _INT64_MAX, count),
+    record = UsageRecord(
+        start_time=span.start_time_ns // 1000,
+        duration_ns=span.end_time_ns - span.start_time_ns,
         trace_id=f"{span.trace_id:032x}",
         span_id=span.span_id,
-        parent_span_id=span.parent_span_id,
-        service_name=service.name,
-        service_namespace=service.namespace,
-        service_version=service.version,
-        service_instance_id=service.instance_id,
-        environment=service.environment,
-        path=path,
-        query=privacy.redact_query(query) if query else None,
-        status_code=_integer(first(attributes, key.STATUS_KEYS), 0, 32767, count),
-        request_bytes=_size(first(attributes, key.REQUEST_BYTES_KEYS), count),
-        response_bytes=_size(first(attributes, key.RESPONSE_BYTES_KEYS), count),
-        sampled=_boolean(attributes.get(key.SAMPLED)),
-        attributes=plan.left_over(attributes),
-        **told,
     )
+    for column, name in plan.texts:
+        value = attributes[name]
+        if value is None:
+            present = {name: value for name, value in attributes.items() if value is not None}
+            return from_span(span, present, service, privacy_level=privacy_level, count=count)
+        setattr(record, column, value if value and value.__class__ is str else text(value))
+    if record.method is None:
+        return None
+    # What is NULL is not set: of forty columns a span tells some twenty.
+    if not (_MIN_MICROSECONDS <= record.start_time <= _MAX_MICROSECONDS and 0 <= record.duration_ns <= _INT64_MAX):
+        record.start_time = _clamp(record.start_time, _MIN_MICROSECONDS, _MAX_MICROSECONDS, count)
+        record.duration_ns = _clamp(record.duration_ns, 0, _INT64_MAX, count)
+    record.parent_span_id = span.parent_span_id
+    record.service_name = service.name
+    record.service_namespace = service.namespace
+    record.service_version = service.version
+    record.service_instance_id = service.instance_id
+    record.environment = service.environment
+    record.path, query = path_and_query(attributes)
+    if query:
+        record.query = privacy.redact_query(query)
+    _set_numbers(record, attributes, plan, count)
+    if key.SAMPLED in attributes:
+        record.sampled = _boolean(attributes[key.SAMPLED])
+    if plan.left:
+        record.attributes = plan.left_over(attributes)
+    _keep_less(record, privacy_level)
+    if key.HTTP_METHOD_ORIGINAL in attributes:
+        record.method = text(attributes[key.HTTP_METHOD_ORIGINAL]) or record.method
+    return record
 
 
 class _Plan:
@@ -255,32 +263,31 @@ class _Plan:
     Args:
         names: Of all attributes.
         privacy_level: As in the settings.
+
+    Attributes:
+        texts: Columns of `_TEXTS` that are told, with the name of the attribute.
+        status: The names under which the status is told, from the newest convention to the oldest.
+        request_bytes: Those of the size of the request's body.
+        response_bytes: Those of the size of the answer's.
+        left: What no column tells, and is kept.
     """
 
-    __slots__ = ("_columns", "_left", "_names")
+    __slots__ = ("left", "request_bytes", "response_bytes", "status", "texts")
 
     def __init__(self, names: tuple[str, ...], privacy_level: int) -> None:
         told: dict[str, str] = {}
         for column, known in _TEXTS.items():
             told.update((column, name) for name in reversed(known) if name in names)
-        self._columns, self._names = tuple(told), tuple(told.values())
-        self._left = tuple(name for name in names if _is_left(name, privacy_level))
-
-    def told(self, attributes: Mapping[str, Any], privacy_level: int) -> dict[str, Any]:
-        """The columns of `_TEXTS`."""
-        told = dict(zip(self._columns, map(attributes.__getitem__, self._names), strict=True))
-        values = told.values()
-        if all(values) and _ONLY_TEXT.issuperset(map(type, values)):
-            return told
-        present = {name: value for name, value in attributes.items() if value is not None}
-        if len(present) < len(attributes):
-            return _plan(tuple(present), privacy_level).told(present, privacy_level)
-        return {column: shown for column, value in told.items() if (shown := text(value)) is not None}
+        self.texts = tuple(told.items())
+        self.status = tuple(name for name in key.STATUS_KEYS if name in names)
+        self.request_bytes = tuple(name for name in key.REQUEST_BYTES_KEYS if name in names)
+        self.response_bytes = tuple(name for name in key.RESPONSE_BYTES_KEYS if name in names)
+        self.left = tuple(name for name in names if _is_left(name, privacy_level))
 
     def left_over(self, attributes: Mapping[str, Any]) -> dict[str, str] | None:
         """What no column tells, as text."""
         kept: dict[str, str] = {}
-        for name in self._left:
+        for name in self.left:
             told = text(attributes[name])
             if told is not None:
                 kept[name] = privacy.redact_url(told)
@@ -297,18 +304,27 @@ def _is_left(name: str, privacy_level: int) -> bool:
     return privacy_level == 0 or not name.startswith(key.FORWARDED_HEADERS)
 
 
-def _keep_less(told: dict[str, Any], privacy_level: int) -> None:
+def _set_numbers(record: UsageRecord, attributes: Mapping[str, Any], plan: _Plan, count: Count) -> None:
+    if plan.status:
+        record.status_code = _integer(first(attributes, plan.status), 0, 32767, count)
+    if plan.request_bytes:
+        record.request_bytes = _size(first(attributes, plan.request_bytes), count)
+    if plan.response_bytes:
+        record.response_bytes = _size(first(attributes, plan.response_bytes), count)
+
+
+def _keep_less(record: UsageRecord, privacy_level: int) -> None:
     """Keep of addresses what may be kept, and of headers what was meant."""
-    if "host" in told:
-        told["host"] = _host(told["host"])
-    if "client_address" in told:
-        told["client_address"] = privacy.truncate_address(told["client_address"], privacy_level)
+    if record.host is not None and ":" in record.host:
+        record.host = _host(record.host)
+    if record.client_address is not None:
+        record.client_address = privacy.truncate_address(record.client_address, privacy_level)
     if privacy_level >= 2:
-        told.pop("country", None)
-    if "user_agent" in told:
-        told["user_agent"] = as_sent(told["user_agent"])
-    if "referrer" in told:
-        told["referrer"] = privacy.redact_url(as_sent(told["referrer"]))
+        record.country = None
+    if record.user_agent is not None:
+        record.user_agent = as_sent(record.user_agent)
+    if record.referrer is not None:
+        record.referrer = privacy.redact_url(as_sent(record.referrer))
 
 
 def _boolean(value: Any) -> bool | None:
@@ -341,10 +357,8 @@ def _size(value: Any, count: Count) -> int | None:
     return None if number == -1 else number
 
 
-def _host(host: str | None) -> str | None:
+def _host(host: str) -> str | None:
     """The name without its port, which Python's instrumentations leave in `server.address`."""
-    if host is None or ":" not in host:
-        return host
     if host.startswith("["):
         return host[1:].partition("]")[0] or None
     name, _, port = host.rpartition(":")
