@@ -25,8 +25,10 @@ _PACKAGE: Final = "otel_usage.wire"
 _MAX_KNOWN: Final = 1 << 15
 _MAX_KNOWN_BYTES: Final = 256
 _MAX_RESOURCES: Final = 256
-# They may hold credentials, which do not outlive their request.
-_NOT_REMEMBERED: Final = frozenset((key.PATH_KEY, key.QUERY_KEY, *key.TARGET_KEYS, *key.URL_KEYS))
+# They may hold credentials, which do not outlive their request; or are another one each time.
+_NOT_REMEMBERED: Final = frozenset(
+    (key.PATH_KEY, key.QUERY_KEY, *key.TARGET_KEYS, *key.URL_KEYS, *key.CLIENT_PORT_KEYS)
+)
 
 # What is read of each message, and which of it stays bytes until it is needed. Text does too: it may be no UTF-8.
 _READ: Final[dict[type[Any], dict[str, bool]]] = {
@@ -195,7 +197,10 @@ def _exception_type(event: bytes) -> str | None:
 
 def _pair(data: bytes) -> tuple[str, Any]:
     pair = _parse_pair(data)
-    return _text(pair.key), _value(pair.value)
+    value = pair.value
+    # Nearly all are text: asked for first, without asking which kind it is.
+    text = value.string_value
+    return _text(pair.key), _text(text) if text else _value(value)
 
 
 def _value(value: Any) -> Any:
