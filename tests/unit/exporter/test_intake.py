@@ -190,7 +190,7 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_s
 
 
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=8), max_size=6), st.integers(0, 3), st.integers(0, 3))
-@bounds(max_examples=150, deadline=None)
+@bounds(max_examples=50, deadline=None)
 def test_any_attributes(tmp_path_factory, spans, others, invalid):
     """Whatever attributes say, the numbers add up and each line is one the store takes."""
     folder = tmp_path_factory.mktemp("any")
