@@ -38,8 +38,11 @@ HTTP_REQUEST_BODY_SIZE: Final = "http.request.body.size"
 HTTP_RESPONSE_BODY_SIZE: Final = "http.response.body.size"
 HTTP_STATUS_CODE: Final = "http.response.status_code"
 HTTP_METHOD_ORIGINAL: Final = "http.request.method_original"
+# What the semantic conventions have an instrumentation say for a method it does not know.
+OTHER_METHOD: Final = "_OTHER"
 
-# One fact, its names from the newest convention to the oldest; the first that is present is taken.
+# One fact, its names from the newest convention to the oldest, then those of Envoy, which follows none; the first
+# that is present is taken.
 METHOD_KEYS: Final = ("http.request.method", "http.method")
 STATUS_KEYS: Final = (HTTP_STATUS_CODE, "http.status_code")
 PATH_KEY: Final = "url.path"
@@ -47,7 +50,8 @@ QUERY_KEY: Final = "url.query"
 TARGET_KEYS: Final = ("http.target",)
 URL_KEYS: Final = ("url.full", "http.url")
 SCHEME_KEYS: Final = ("url.scheme", "http.scheme")
-PROTOCOL_VERSION_KEYS: Final = ("network.protocol.version", "http.flavor")
+HTTP_PROTOCOL: Final = "http.protocol"
+PROTOCOL_VERSION_KEYS: Final = ("network.protocol.version", "http.flavor", HTTP_PROTOCOL)
 HOST_KEYS: Final = ("server.address", "http.host", "net.host.name", "http.server_name")
 CLIENT_ADDRESS_KEYS: Final = (
     "client.address",
@@ -55,18 +59,23 @@ CLIENT_ADDRESS_KEYS: Final = (
     "net.sock.peer.addr",
     "network.peer.address",
     "net.peer.ip",
+    "peer.address",
 )
 CLIENT_PORT_KEYS: Final = ("client.port", "net.sock.peer.port", "network.peer.port", "net.peer.port")
-FORWARDED_HEADERS: Final = (
-    "http.request.header.forwarded",
-    "http.request.header.x-forwarded-for",
-    "http.request.header.x_forwarded_for",
-    "http.request.header.x-real-ip",
-    "http.request.header.x_real_ip",
+_ADDRESS_HEADERS: Final = (
+    *("forwarded", "x-forwarded-for", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+    *("cf-connecting-ip", "fastly-client-ip", "x-envoy-external-address"),
 )
-USER_AGENT_KEYS: Final = ("user_agent.original", "http.user_agent")
-REQUEST_BYTES_KEYS: Final = (HTTP_REQUEST_BODY_SIZE, "http.request_content_length")
-RESPONSE_BYTES_KEYS: Final = (HTTP_RESPONSE_BODY_SIZE, "http.response_content_length")
+# Further places of client addresses, and beginnings of their names; the last two are Traefik's and Zipkin's.
+FORWARDED_HEADERS: Final = (
+    *(f"http.request.header.{name}" for name in _ADDRESS_HEADERS),
+    *(f"http.request.header.{name.replace('-', '_')}" for name in _ADDRESS_HEADERS),
+    "client.socket.address",
+    "peer.ipv",
+)
+USER_AGENT_KEYS: Final = ("user_agent.original", "http.user_agent", "user_agent")
+REQUEST_BYTES_KEYS: Final = (HTTP_REQUEST_BODY_SIZE, "http.request_content_length", "request_size")
+RESPONSE_BYTES_KEYS: Final = (HTTP_RESPONSE_BODY_SIZE, "http.response_content_length", "response_size")
 USER_ID_KEYS: Final = (USER_ID, ENDUSER_ID)
 
 # Of the OTel resource.

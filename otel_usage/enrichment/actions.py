@@ -48,7 +48,8 @@ def _get(facts: RequestFacts, shape: Shape) -> str | None:
         return "view" if facts.status == 304 else "download"
     if shape.ends_in_literal and shape.last_word == "search":
         return "search"
-    if facts.query and _SEARCH_PARAMETER.search(facts.query):
+    # Every such parameter has one of these in its name; most queries have neither.
+    if ("q" in facts.query or "search" in facts.query) and _SEARCH_PARAMETER.search(facts.query):
         return "search"
     if shape.is_list:
         return "list"

@@ -6,6 +6,7 @@ in `privacy`, whom they name in `identity`.
 
 import binascii
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -26,6 +27,7 @@ _BARE_TOKEN: Final = re.compile(r'"?([^\s",]+)"?')
 _SCHEMES: Final = {"bearer": "bearer", "token": "token", "apikey": "api_key", "api-key": "api_key"}
 # What careless clients send where a token belongs.
 _MISTAKES: Final = ("none", "null", "undefined")
+_MAX_MISTAKE_LENGTH: Final = max(map(len, _MISTAKES))
 # Registered authentication schemes (IANA), and words of ours.
 _NO_TOKENS: Final = frozenset(
     (
@@ -66,43 +68,57 @@ def find_credential(facts: RequestFacts) -> Credential | None:
 
     Basic with a password is a user and no token (`basic_user`): the session cookie beside it is not looked at.
     """
-    headers = facts.headers
-    authorization = headers.get("authorization")
-    credential = _of_authorization(authorization) if authorization else None
-    if credential is None:
-        credential = _of_key_header(facts) or _of_query(facts.query) or _of_framework(facts)
-    if credential is None and facts.session_cookie_names and basic_user(facts) is None:
-        credential = _of_cookie(headers.get("cookie"), facts.session_cookie_names)
-    return None if credential is not None and credential.text.lower() in _MISTAKES else credential
+    first = _first(facts)
+    return None if first is None or _is_mistake(first) else first
 
 
-def every_credential(facts: RequestFacts, first: Credential | None) -> tuple[str, ...]:
-    """Every raw credential that a request carries: only the first is its token, and none may be kept."""
+def find_credentials(facts: RequestFacts) -> tuple[Credential | None, tuple[str, ...]]:
+    """`find_credential`, and every raw credential that a request carries: none of them may be kept."""
+    first = _first(facts)
+    if first is None:
+        return None, ()
     headers = facts.headers
-    found = [as_sent(text) for name in _KEY_HEADERS if name in headers and (text := headers[name].strip())]
-    if first is not None and first.text not in found:
-        found.append(first.text)
+    found = [first.text]
+    if len(headers) > 1:
+        found += [as_sent(text) for name in _KEY_HEADERS if name in headers and (text := headers[name].strip())]
     if facts.query and (of_query := _of_query(facts.query)) is not None:
         found.append(of_query.text)
     if facts.credential is not None:
         found.append(facts.credential.text)
-    return tuple(found)
+    if _is_mistake(first):
+        return None, tuple(found[1:])
+    return first, tuple(found) if len(found) == 1 else tuple(dict.fromkeys(found))
 
 
 def basic_user(facts: RequestFacts) -> str | None:
     """The user name of a Basic credential (RFC 7617) that has a password too."""
     authorization = facts.headers.get("authorization")
-    if not authorization:
+    if not authorization or authorization.startswith("Bearer "):
         return None
     user, _, password = _basic(authorization).partition(":")
     return user if user and password else None
 
 
+def _first(facts: RequestFacts) -> Credential | None:
+    headers = facts.headers
+    authorization = headers.get("authorization")
+    credential = _of_authorization(authorization) if authorization else None
+    if credential is None:
+        credential = _of_key_header(headers) or _of_query(facts.query) or _of_framework(facts)
+    if credential is None and facts.session_cookie_names and basic_user(facts) is None:
+        credential = _of_cookie(headers.get("cookie"), facts.session_cookie_names)
+    return credential
+
+
+def _is_mistake(credential: Credential) -> bool:
+    return len(credential.text) <= _MAX_MISTAKE_LENGTH and credential.text.lower() in _MISTAKES
+
+
 def _of_authorization(value: str) -> Credential | None:
     found = _SCHEME_AND_TOKEN.match(value)
     if found:
-        text = found[2]
-        return None if text.lower() == "token=" else Credential(as_sent(text), _SCHEMES[found[1].lower()])
+        scheme, text = found.groups()
+        return None if text.lower() == "token=" else Credential(as_sent(text), _SCHEMES[scheme.lower()])
     user, _, password = _basic(value).partition(":")
     if user:
         return None if password else Credential(user, "basic")
@@ -120,8 +136,9 @@ def _bare_token(value: str) -> Credential | None:
     return Credential(as_sent(found[1]), "token")
 
 
-def _of_key_header(facts: RequestFacts) -> Credential | None:
-    headers = facts.headers
+def _of_key_header(headers: Mapping[str, str]) -> Credential | None:
+    if not headers:
+        return None
     for name in _KEY_HEADERS:
         value = headers.get(name)
         if value and (text := value.strip()):

@@ -49,6 +49,7 @@ class RequestFacts:
         content_disposition: The answer's header, or None.
         content_range: The answer's header, or None.
         user: The framework's user, or None.
+        user_source: Who says so: "framework", or "application" of a span that names its user.
         credential: What the framework found where only the application looks for it, or None.
         remote_user: REMOTE_USER of WSGI, or None.
         token_name: The application's own name for the token, as its authentication library knows it, or None.
@@ -69,6 +70,7 @@ class RequestFacts:
     content_disposition: str | None = None
     content_range: str | None = None
     user: FrameworkUser | None = None
+    user_source: str = "framework"
     credential: FrameworkCredential | None = None
     remote_user: str | None = None
     token_name: str | None = None

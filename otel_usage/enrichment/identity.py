@@ -8,17 +8,27 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from otel_usage.enrichment.credentials import Credential, basic_user, every_credential, find_credential
+from otel_usage.enrichment.credentials import Credential, basic_user, find_credential, find_credentials
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.jwt import read_claims
 from otel_usage.enrichment.privacy import fingerprint, hint
 from otel_usage.enrichment.text import bounded
 
-__all__ = ["Credential", "Token", "User", "find_credential", "token_in", "token_of", "user_of", "user_with"]
+__all__ = [
+    "Credential",
+    "Token",
+    "User",
+    "find_credential",
+    "find_credentials",
+    "token_in",
+    "token_of",
+    "user_of",
+    "user_with",
+]
 
 MAX_USER_LENGTH: Final = 256
 _CACHE_SIZE: Final = 1024
-_DIGEST_KEY: Final = os.urandom(32)
+_DIGEST: Final = blake2b(digest_size=16, key=os.urandom(32))
 
 _REFUSED: Final = (401, 403)
 _SCHEMES_WITHOUT_HINT: Final = ("basic", "session")
@@ -46,7 +56,7 @@ class User:
     Attributes:
         id: The user's id, or None where only a name is known.
         name: The user's name, or None.
-        source: framework, basic, header or jwt.
+        source: framework, application, basic, header or jwt.
     """
 
     id: str | None
@@ -64,20 +74,21 @@ def token_of(facts: RequestFacts, key: bytes | None) -> Token | None:
         facts: The request.
         key: The deployment key; without it the token has no id.
     """
-    return token_in(find_credential(facts), key)
+    credential = find_credential(facts)
+    return None if credential is None else token_in(credential, key)
 
 
-def token_in(credential: Credential | None, key: bytes | None) -> Token | None:
+def token_in(credential: Credential, key: bytes | None) -> Token:
     """`token_of` a request whose credential is found already."""
-    if credential is None:
-        return None
     text = credential.text if credential.stable is None else f"{credential.text}\0{credential.stable}"
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=_DIGEST_KEY).digest()
-    token = _known.get((digest, credential.scheme, key))
+    digest = _DIGEST.copy()
+    digest.update(text.encode("utf-8", "surrogatepass"))
+    known_as = (digest.digest(), credential.scheme, key)
+    token = _known.get(known_as)
     if token is None:
         if len(_known) >= _CACHE_SIZE:
             _known.clear()
-        token = _known[digest, credential.scheme, key] = _token(credential, key)
+        token = _known[known_as] = _token(credential, key)
     return token
 
 
@@ -100,15 +111,14 @@ def user_of(facts: RequestFacts) -> User | None:
     403, and no framework refused them. The framework and the server in front of it are believed always, but the
     credential's own text is never a user.
     """
-    credential = find_credential(facts)
-    return user_with(facts, credential, every_credential(facts, credential))
+    return user_with(facts, *find_credentials(facts))
 
 
 def user_with(facts: RequestFacts, credential: Credential | None, credentials: tuple[str, ...]) -> User | None:
-    """`user_of` a request whose credential, and all `every_credential`, are found already."""
+    """`user_of` a request whose credentials are found already: that of its token, and all of them."""
     believed = facts.status not in _REFUSED and not facts.refused
     user = facts.user
-    found = _user(user.id, user.name, "framework", credentials) if user else None
+    found = _user(user.id, user.name, facts.user_source, credentials) if user else None
     if found is None and believed and (name := basic_user(facts)):
         found = _user(name, None, "basic", credentials)
     if found is None and facts.remote_user:

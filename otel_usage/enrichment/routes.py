@@ -18,15 +18,30 @@ _SECRET_NAME: Final = re.compile(r"(?:token|secret|password|passwd|jwt|api_?key)
 _MAX_PARAMETERS: Final = 2
 _MAX_MIXED_LENGTH: Final = 1024
 
-# "{id:path}" of Starlette, aiohttp, Spring; "<path:id>" of Werkzeug and Django; ":id" of Express, at the start of a
-# segment; wildcards.
+# "{id:path}" of Starlette, aiohttp, Spring, "{id...}" of Go; "<path:id>" of Werkzeug and Django,
+# "<id:path>" of Sanic and Bottle; ":id" of Express, Rails, Gin, at the start of a segment; "[id]" and "[...id]" of
+# Next.js; wildcards.
 _PARAMETER: Final = re.compile(
     r"\{(?P<brace>[^{}:?=]*)(?P<kind>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}"
-    r"|<(?:(?P<converter>[^<>:]*):)?(?P<angle>[^<>:]*)>"
+    r"|<(?P<angle>[^<>:]*)(?::(?P<other>[^<>]*))?>"
     r"|(?:(?<=/)|\A):(?P<colon>[A-Za-z_]\w*)(?:\([^()]*\))?[?*+]?"
+    r"|(?:(?<=/)|\A)\[{1,2}(?P<rest>\.{3})?(?P<bracket>[A-Za-z_][\w-]*)(?:=\w+)?\]{1,2}(?=/|\Z)"
     r"|\*{1,2}(?P<wild>\w*)"
 )
 _GREEDY_KINDS: Final = (":path", ":.*", ":.+")
+_GREEDY_EXPRESSIONS: Final = ("re:.*", "re:.+", ".*", ".+")
+# Types of a parameter between angle brackets; those that nobody names a parameter after.
+_TYPES: Final = frozenset(
+    (
+        *("any", "default", "float", "int", "path", "re", "regex", "slug", "str", "string", "uuid"),
+        *("alpha", "ext", "number", "strorempty", "ymd"),
+    )
+)
+_NO_NAMES: Final = frozenset(("float", "int", "str"))
+# "$id<[^/]+>" of Play.
+_DOLLAR: Final = re.compile(r"\$(\w+)<([^<>]*)>")
+# The end of a path in Go's patterns, and what Rails lets follow any path.
+_NO_SEGMENTS: Final = ("{$}", "(.:format)")
 
 _REGEX_ROUTE: Final = re.compile(r"\^|\$\Z|\\Z\Z|\(\?")
 _GROUP_NAME: Final = re.compile(r"\(\?P?<(\w+)>")
@@ -60,6 +75,10 @@ class Segment:
 def parse_template(route: str) -> tuple[Segment, ...]:
     """The segments of a route template in the spelling of any known framework, Django's expressions included."""
     template = route.replace(_MARK, "")
+    if "$" in template:
+        template = _DOLLAR.sub(r"{\1:\2}", template)
+    for text in _NO_SEGMENTS:
+        template = template.replace(text, "")
     if _REGEX_ROUTE.search(template):
         template = _without_expressions(template)
     parameters = [_name_and_greed(found) for found in _PARAMETER.finditer(template)]
@@ -91,9 +110,11 @@ def value_in(path: str, segments: Sequence[Segment], index: int) -> str | None:
 
     A path may have a prefix that the template lacks (a mounted application), unless a parameter takes slashes.
     """
-    parts = [part for part in path.split("/") if part]
-    greedy = next((i for i, segment in enumerate(segments) if segment.greedy), len(segments))
+    parts = _parts(path)
     extra = len(parts) - len(segments)
+    if extra == 0:
+        return _value(segments[index], parts[index]) if _fit(segments, parts) else None
+    greedy = _greedy(segments)
     if extra < 0 or not _literals_fit(parts, segments, greedy, extra):
         return None
     if index == greedy:
@@ -102,12 +123,35 @@ def value_in(path: str, segments: Sequence[Segment], index: int) -> str | None:
     return _value(segments[index], parts[position])
 
 
-def _literals_fit(parts: list[str], segments: Sequence[Segment], greedy: int, extra: int) -> bool:
-    for index, segment in enumerate(segments):
-        position = index if index < greedy < len(segments) else index + extra
-        if segment.literal and segment.literal != word(parts[position]):
+def fits(path: str, segments: Sequence[Segment]) -> bool:
+    """Whether a path may have met this template."""
+    parts = _parts(path)
+    extra = len(parts) - len(segments)
+    return extra >= 0 and _literals_fit(parts, segments, _greedy(segments), extra)
+
+
+def _parts(path: str) -> list[str]:
+    parts = path.strip("/").split("/")
+    return [part for part in parts if part] if "" in parts else parts
+
+
+def _greedy(segments: Sequence[Segment]) -> int:
+    """The segment that takes slashes; behind the last where none does."""
+    return next((i for i, segment in enumerate(segments) if segment.greedy), len(segments))
+
+
+def _fit(segments: Sequence[Segment], parts: Sequence[str]) -> bool:
+    for i, segment in enumerate(segments):
+        literal = segment.literal
+        if literal and literal != parts[i] and literal != word(parts[i]):
             return False
     return True
+
+
+def _literals_fit(parts: list[str], segments: Sequence[Segment], greedy: int, extra: int) -> bool:
+    if greedy == len(segments):
+        return _fit(segments, parts[extra:])
+    return _fit(segments[:greedy], parts) and _fit(segments[greedy + 1 :], parts[greedy + 1 + extra :])
 
 
 def _value(segment: Segment, part: str) -> str | None:
@@ -120,12 +164,24 @@ def _value(segment: Segment, part: str) -> str | None:
 def _name_and_greed(found: re.Match[str]) -> tuple[str, bool]:
     if found["brace"] is not None:
         name = found["brace"]
-        return name.strip("* "), name.startswith("*") or found["kind"].startswith(_GREEDY_KINDS)
+        greedy = name.startswith("*") or name.endswith("...") or found["kind"].startswith(_GREEDY_KINDS)
+        return name.strip("* ").removesuffix("..."), greedy
     if found["angle"] is not None:
-        return found["angle"], found["converter"] == "path"
+        return _between_angles(found["angle"], found["other"])
     if found["colon"] is not None:
         return found["colon"], found[0].endswith(("*", "+"))
+    if found["bracket"] is not None:
+        return found["bracket"], found["rest"] is not None
     return found["wild"], True
+
+
+def _between_angles(first: str, second: str | None) -> tuple[str, bool]:
+    """Werkzeug and Django write the type first, Sanic and Bottle the name; Rocket's "<path..>" takes slashes."""
+    if second is None:
+        return first.removesuffix(".."), first.endswith("..")
+    is_type = second in _NO_NAMES or not second.isidentifier() or (second in _TYPES and first not in _TYPES)
+    name, kind = (first, second) if is_type else (second, first)
+    return name, kind == "path" or kind.startswith(_GREEDY_EXPRESSIONS)
 
 
 def _segment(part: str, remaining: Iterator[tuple[str, bool]]) -> Segment:

@@ -14,6 +14,7 @@ from otel_usage import attributes as key
 from otel_usage.enrichment.describe import describe
 from otel_usage.enrichment.privacy import fingerprint
 from otel_usage.enrichment.span_attributes import facts_of
+from otel_usage.enrichment.spans import describe_span
 from otel_usage.exporter.encoding import encode_clean_line
 from otel_usage.exporter.keeping import is_anonymous
 from otel_usage.exporter.losses import ANONYMOUS_LEFT_OUT, NOT_A_REQUEST, REJECTED, TOKEN_UNIDENTIFIED
@@ -131,10 +132,11 @@ class _Batch:
         added: it knew more.
         """
         said = span.attributes
-        found = describe(facts_of(said, span.name), self._token_key)
-        attributes, secrets = said, found.secrets
-        if key.SAMPLED not in said:
-            attributes = {**found.attributes, **said}
+        if key.SAMPLED in said:
+            attributes, secrets = said, describe(facts_of(said, span.name), self._token_key).secrets
+        else:
+            found = describe_span(said, span.name, self._token_key)
+            attributes, secrets = found.attributes, found.secrets
             # Exporters that know nothing of trace flags send none at all.
             if span.flags & 0xFF:
                 attributes[key.SAMPLED] = bool(span.flags & 1)

@@ -6,6 +6,7 @@ itself, sampled or not; spans that it has kept are skipped here.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -14,10 +15,10 @@ from opentelemetry.trace import SpanKind
 
 from otel_usage import attributes as key
 from otel_usage import settings as settings_module
-from otel_usage.enrichment.describe import describe
-from otel_usage.enrichment.span_attributes import facts_of
+from otel_usage.enrichment.spans import describe_span
 from otel_usage.exporter.keeping import Keeper, RequestSpan
 from otel_usage.exporter.recorder import Recorder
+from otel_usage.settings import Settings
 
 _logger = logging.getLogger("otel_usage")
 
@@ -38,14 +39,15 @@ class DuckDBSpanExporter(SpanExporter):
     """Keeps SERVER spans of HTTP requests as rows of a DuckDB store.
 
     Args:
-        database: The store; by default `OTEL_USAGE_DATABASE`.
+        database: The store; by default `OTEL_USAGE_DATABASE`. What is kept under that name is forwarded where
+            `OTEL_USAGE_EXPORTER` is otlp: one journal has one sink.
 
     Raises:
         ConfigurationError: A setting cannot be used.
     """
 
     def __init__(self, database: str | Path | None = None) -> None:
-        self._settings = settings_module.load(strict=True, database=None if database is None else Path(database))
+        self._settings = _settings(database)
         self._recorder = Recorder(self._settings)
         self._keeper = Keeper(self._settings, self._recorder)
 
@@ -78,7 +80,14 @@ class DuckDBSpanExporter(SpanExporter):
         if key.SAMPLED in attributes:
             kept = self._settings.database in _kept_by_processor
             return None if kept else RequestSpan(span, end_time_ns, attributes, ())
-        facts = facts_of(attributes)
-        found = describe(facts, self._recorder.token_key())
-        attributes = {**found.attributes, **attributes, key.SAMPLED: span.context.trace_flags.sampled}
-        return RequestSpan(span, end_time_ns, attributes, found.secrets)
+        found = describe_span(attributes, span.name, self._recorder.token_key())
+        found.attributes[key.SAMPLED] = span.context.trace_flags.sampled
+        return RequestSpan(span, end_time_ns, found.attributes, found.secrets)
+
+
+def _settings(database: str | Path | None) -> Settings:
+    common = settings_module.load(strict=True)
+    if database is None:
+        return common
+    named = settings_module.load(strict=True, database=Path(database))
+    return named if named.database == common.database else replace(named, exporter="duckdb")

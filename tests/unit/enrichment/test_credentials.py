@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner
 
-from otel_usage.enrichment.credentials import basic_user, every_credential, find_credential
+from otel_usage.enrichment.credentials import basic_user, find_credential, find_credentials
 from otel_usage.enrichment.facts import CREDENTIAL_HEADERS, RequestFacts
 from otel_usage.enrichment.identity import token_of
 
@@ -258,7 +258,10 @@ def test_pyramid_session_is_read_in_linear_time() -> None:
     assert found(request(cookie=f"session={forged}")) == ("session", forged)
 
 
-def test_every_credential() -> None:
+def test_find_credentials() -> None:
     """A request with several credentials has one token; all of them are secrets."""
     facts = request("Bearer first", x_api_key="second", query="token=third")
-    assert set(every_credential(facts, find_credential(facts))) == {"first", "second", "third"}
+    first, every = find_credentials(facts)
+    assert first == find_credential(facts)
+    assert set(every) == {"first", "second", "third"}
+    assert find_credentials(request("Bearer null", x_api_key="second")) == (None, ("second",))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_usage.enrichment.routes import derive, parse_path, parse_template, value_in, word
+from otel_usage.enrichment.routes import derive, fits, parse_path, parse_template, value_in, word
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))
 TEMPLATE_TEXT = st.text(st.sampled_from("/{}<>():*?^$\\[].+|:-=_ aidP1"), max_size=60)
@@ -54,6 +54,30 @@ def outline(route: str) -> list[str]:
         ("/", []),
         ("", []),
         ("/a:b/c", ["a:b", "c"]),
+        ("/datasets/<id:int>", ["datasets", "{id}"]),
+        ("/datasets/<slug:slug>/<slug:str>", ["datasets", "{slug}", "{slug}"]),
+        ("/datasets/<str:slug>/<uuid:uuid>", ["datasets", "{slug}", "{uuid}"]),
+        ("/datasets/<hex:id>", ["datasets", "{id}"]),
+        ("/files/<path:path>", ["files", "{*path}"]),
+        ("/files/<name:path>", ["files", "{*name}"]),
+        ("/files/<name:re:.+>", ["files", "{*name}"]),
+        (r"/datasets/<id:[0-9]{4}>", ["datasets", "{id}"]),
+        ("/files/<rest..>", ["files", "{*rest}"]),
+        ("/datasets/{id...}", ["datasets", "{*id}"]),
+        ("/datasets/{$}", ["datasets"]),
+        ("/datasets/{id?}", ["datasets", "{id}"]),
+        ("{controller=Home}/{action=Index}/{id?}", ["{controller}", "{action}", "{id}"]),
+        ("/datasets/{**rest}", ["datasets", "{*rest}"]),
+        ("/datasets/[id]/x", ["datasets", "{id}", "x"]),
+        ("/datasets/[data-set]", ["datasets", "{data-set}"]),
+        ("/datasets/[id=integer]", ["datasets", "{id}"]),
+        ("/files/[...slug]", ["files", "{*slug}"]),
+        ("/files/[[...slug]]", ["files", "{*slug}"]),
+        ("/datasets/a[0]", ["datasets", "a[0]"]),
+        ("/datasets/:id(.:format)", ["datasets", "{id}"]),
+        ("/datasets(.:format)", ["datasets"]),
+        ("/datasets/$id<[^/]+>", ["datasets", "{id}"]),
+        ("/files/$path<.+>", ["files", "{*path}"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -89,6 +113,25 @@ def test_parse_template(route: str, expected: list[str]) -> None:
 def test_value_in(route: str, path: str, index: int, expected: str | None) -> None:
     """A parameter's value is found where path and template fit, and only there."""
     assert value_in(path, parse_template(route), index) == expected
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "expected"),
+    [
+        ("/datasets/{id}", "/datasets/5", True),
+        ("/datasets/{id}", "/mounted/datasets/5/", True),
+        ("/datasets", "/Datasets.json", True),
+        ("/files/{p:path}/x", "/files/a/b/x", True),
+        ("/files/{p:path}/x", "/mounted/files/a/x", False),
+        ("/files/{p:path}/x", "/files/a/b/y", False),
+        ("/datasets/{id}", "/others/5", False),
+        ("/datasets/{id}", "/datasets", False),
+        ("/", "/anything", True),
+    ],
+)
+def test_fits(route: str, path: str, expected: bool) -> None:
+    """Every fixed word stands where the template has it."""
+    assert fits(path, parse_template(route)) is expected
 
 
 @pytest.mark.parametrize(
