@@ -7,7 +7,7 @@ not read are named, with the reason, in tests/unit/exporter/test_otlp_fields.py.
 import base64
 import binascii
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -25,8 +25,7 @@ TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 
 
-@dataclass(slots=True)
-class SpanData(SpanFacts):
+class SpanData(SpanFacts, gc=False):
     """A SERVER span as it was received.
 
     Attributes:
@@ -36,8 +35,12 @@ class SpanData(SpanFacts):
     """
 
     name: str
-    attributes: dict[str, Any] = field(repr=False)
+    attributes: dict[str, Any]
     flags: int
+
+    def __repr__(self) -> str:
+        """Its ids: what it says may hold credentials."""
+        return f"SpanData(trace_id={self.trace_id:032x}, span_id={self.span_id:016x})"
 
 
 @dataclass(slots=True)
@@ -107,15 +110,15 @@ def complete(attributes: dict[str, Any], status_code: int, exception_types: Iter
         attributes[key.ERROR_TYPE] = OTHER_ERROR
 
 
-class _Values(msgspec.Struct, rename="camel"):
+class _Values(msgspec.Struct, rename="camel", gc=False):
     values: list["_AnyValue"] = []
 
 
-class _Pairs(msgspec.Struct, rename="camel"):
+class _Pairs(msgspec.Struct, rename="camel", gc=False):
     values: list["_KeyValue"] = []
 
 
-class _AnyValue(msgspec.Struct, rename="camel"):
+class _AnyValue(msgspec.Struct, rename="camel", gc=False):
     string_value: str | None = None
     bool_value: bool | None = None
     int_value: int | str | None = None
@@ -125,21 +128,21 @@ class _AnyValue(msgspec.Struct, rename="camel"):
     bytes_value: str | None = None
 
 
-class _KeyValue(msgspec.Struct, rename="camel"):
+class _KeyValue(msgspec.Struct, rename="camel", gc=False):
     key: str = ""
     value: _AnyValue | None = None
 
 
-class _Event(msgspec.Struct, rename="camel"):
+class _Event(msgspec.Struct, rename="camel", gc=False):
     name: str = ""
     attributes: list[_KeyValue] = []
 
 
-class _Status(msgspec.Struct, rename="camel"):
+class _Status(msgspec.Struct, rename="camel", gc=False):
     code: int | str = 0
 
 
-class _Span(msgspec.Struct, rename="camel"):
+class _Span(msgspec.Struct, rename="camel", gc=False):
     trace_id: str = ""
     span_id: str = ""
     parent_span_id: str = ""
@@ -153,25 +156,25 @@ class _Span(msgspec.Struct, rename="camel"):
     status: _Status | None = None
 
 
-class _Named(msgspec.Struct, rename="camel"):
+class _Named(msgspec.Struct, rename="camel", gc=False):
     name: str = ""
 
 
-class _Scope(msgspec.Struct, rename="camel"):
+class _Scope(msgspec.Struct, rename="camel", gc=False):
     scope: _Named | None = None
     spans: list[_Span] = []
 
 
-class _Attributed(msgspec.Struct, rename="camel"):
+class _Attributed(msgspec.Struct, rename="camel", gc=False):
     attributes: list[_KeyValue] = []
 
 
-class _OfResource(msgspec.Struct, rename="camel"):
+class _OfResource(msgspec.Struct, rename="camel", gc=False):
     resource: _Attributed | None = None
     scope_spans: list[_Scope] = []
 
 
-class _Request(msgspec.Struct, rename="camel"):
+class _Request(msgspec.Struct, rename="camel", gc=False):
     resource_spans: list[_OfResource] = []
 
 

@@ -33,7 +33,7 @@ Microseconds = Annotated[int, msgspec.Meta(ge=_MIN_MICROSECONDS, le=_MAX_MICROSE
 TraceId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
-class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One request; the fields are the columns of `requests` in their order, without `segment_id`.
 
     `start_time` is microseconds since 1970 in UTC, the floor of nanoseconds / 1000; `trace_id` 32 lower-case
@@ -144,6 +144,7 @@ _CONSUMED: Final = frozenset(
         key.ACTION,
         key.OPERATION,
         key.SAMPLED,
+        key.FORWARDED,
         key.USER_NAME,
         key.SESSION_ID,
         key.ERROR_TYPE,
@@ -170,8 +171,7 @@ _CONSUMED: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
-class SpanFacts:
+class SpanFacts(msgspec.Struct, gc=False):
     """What identifies a span and when it was; ids as the API's integers, times in nanoseconds since 1970."""
 
     trace_id: int
