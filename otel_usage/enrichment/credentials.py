@@ -18,12 +18,13 @@ from otel_usage.enrichment.text import as_sent
 
 # The white space of RE2, as in the Collector's expressions.
 _SPACE: Final = r"[\t\n\f\r ]"
+_WHITE: Final = "\t\n\f\r "
 _SCHEME_AND_TOKEN: Final = re.compile(
     # Not all of it in any case: that would look at each character of the token three times.
     rf'{_SPACE}*((?i:bearer|token|apikey|api-key)){_SPACE}+(?i:token=)?"?([^\t\n\f\r ",]+)'
 )
 _BASIC: Final = re.compile(rf"{_SPACE}*basic{_SPACE}+([A-Za-z0-9+/_-]+)", re.IGNORECASE)
-_BARE_TOKEN: Final = re.compile(r'"?([^\s",]+)"?')
+_BARE_TOKEN: Final = re.compile(r'"?([^\t\n\f\r ",]+)"?')
 _SCHEMES: Final = {"bearer": "bearer", "token": "token", "apikey": "api_key", "api-key": "api_key"}
 # What careless clients send where a token belongs.
 _MISTAKES: Final = ("none", "null", "undefined")
@@ -80,7 +81,7 @@ def find_credentials(facts: RequestFacts) -> tuple[Credential | None, tuple[str,
     headers = facts.headers
     found = [first.text]
     if len(headers) > 1:
-        found += [as_sent(text) for name in _KEY_HEADERS if name in headers and (text := headers[name].strip())]
+        found += [as_sent(text) for name in _KEY_HEADERS if name in headers and (text := headers[name].strip(_WHITE))]
     if facts.query and (of_query := _of_query(facts.query)) is not None:
         found.append(of_query.text)
     if facts.credential is not None:
@@ -127,7 +128,7 @@ def _of_authorization(value: str) -> Credential | None:
 
 def _bare_token(value: str) -> Credential | None:
     """CKAN takes a token without any scheme before it."""
-    found = _BARE_TOKEN.fullmatch(value.strip())
+    found = _BARE_TOKEN.fullmatch(value.strip(_WHITE))
     if found is None:
         return None
     word = found[1].lower()
@@ -141,7 +142,7 @@ def _of_key_header(headers: Mapping[str, str]) -> Credential | None:
         return None
     for name in _KEY_HEADERS:
         value = headers.get(name)
-        if value and (text := value.strip()):
+        if value and (text := value.strip(_WHITE)):
             return Credential(as_sent(text), "api_key")
     return None
 
@@ -150,7 +151,7 @@ def _of_query(query: str) -> Credential | None:
     found = _QUERY_TOKEN.search(query) if query else None
     if found is None:
         return None
-    text = unquote(found[2], errors="surrogateescape")
+    text = as_sent(unquote(found[2], encoding="latin-1"))
     if text == REDACTED:
         return None
     return Credential(text, "bearer" if found[1].lower() == "access_token" else "api_key")
