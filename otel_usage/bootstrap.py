@@ -69,7 +69,7 @@ class _Installation:
     def __init__(self, settings: Settings, provider: TracerProvider | None) -> None:
         self.settings = settings
         self._recorder = Recorder(settings)
-        self._keeper = Keeper(settings, self._recorder) if settings.exporter == "duckdb" else None
+        self._keeper = Keeper(settings, self._recorder) if settings.exporter != "none" else None
         self._patches = Patches(provider)
         self._processor = UsageSpanProcessor(
             self._keep,
@@ -78,6 +78,7 @@ class _Installation:
             self._recorder.shutdown,
             lost=partial(self._recorder.count, ENCODE_ERROR),
             is_alone=lambda: self._followed.is_alone(),
+            is_forwarded=settings.exporter == "otlp",
         )
         is_keeping = self._keeper is not None
         if is_keeping:

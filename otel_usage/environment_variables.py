@@ -1,6 +1,7 @@
 """What the `opentelemetry-instrument` launcher imports first: our flags, and exporters that exist.
 
-Each constant becomes a launcher flag (`--usage_database`). The deployment key has none: command lines are public.
+Each constant becomes a launcher flag (`--usage_database`). The deployment key and the headers have none: command lines
+are public.
 
 This module is the package's one import-time side effect. With a distribution such as opentelemetry-distro the
 launcher asks for the OTLP exporter by default, over gRPC unless another protocol is named, and instruments nothing at

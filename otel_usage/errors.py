@@ -10,6 +10,7 @@
     |  +- StoreCorruptError      damaged, or not a store of ours
     |  +- JournalUnavailableError  nothing can be kept at present: its bound, a full disk
     +- OTLPDecodeError
+    +- ForwardingError           the endpoint has not taken the records, which wait in the journal
     +- ReportError
        +- UnknownReportError     with the closest names
        +- InvalidPeriodError
@@ -71,6 +72,10 @@ class JournalUnavailableError(StoreError):
 
 class OTLPDecodeError(OtelUsageError):
     """Bytes that are no OTLP trace data."""
+
+
+class ForwardingError(OtelUsageError):
+    """The endpoint has not taken the records; they wait in the journal."""
 
 
 class ReportError(OtelUsageError):

@@ -4,11 +4,13 @@ The only reader of `os.environ` and of that file. What a setting does is decided
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from otel_usage.errors import ConfigurationError
 
@@ -19,13 +21,35 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
+class Transport:
+    """How the endpoint is spoken to.
+
+    Attributes:
+        headers: Sent with every request; names in lower case. Their values are secrets.
+        certificate: PEM file of those who may have signed the endpoint's certificate; None for the system's.
+        client_certificate: PEM file of our own, if we have one.
+        client_key: PEM file of its key, where that is another.
+        timeout_seconds: Of one request.
+        compression: "gzip" or "none".
+    """
+
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    certificate: Path | None
+    client_certificate: Path | None
+    client_key: Path | None
+    timeout_seconds: float
+    compression: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set, with absolute paths.
 
     Attributes:
         database: The store, a DuckDB file.
-        exporter: "duckdb" keeps records; "none" only sets attributes on spans.
-        endpoint: OTLP/HTTP base endpoint.
+        exporter: "duckdb" keeps records in the store; "otlp" forwards them; "none" only sets attributes on spans.
+        endpoint: OTLP/HTTP base endpoint, for "otlp".
+        transport: How it is spoken to.
         commit_interval_seconds: Longest time a record waits for its commit.
         journal_max_bytes: Bound of the journal; newest records beyond it are dropped and counted.
         token_key: The deployment key from the environment, or None: then `token_key_file` holds it.
@@ -39,6 +63,7 @@ class Settings:
     database: Path
     exporter: str
     endpoint: str
+    transport: Transport
     commit_interval_seconds: float
     journal_max_bytes: int
     token_key: bytes | None = field(repr=False)
@@ -64,10 +89,12 @@ def load(environ: Mapping[str, str] | None = None, *, strict: bool, database: Pa
     reader = _Reader(os.environ if environ is None else environ, strict)
     reader.read_file()
     path = (database or reader.get("database", Path("usage.duckdb"), _path)).absolute()
+    exporter = reader.get("exporter", "duckdb", _exporter)
     return Settings(
         database=path,
-        exporter=reader.get("exporter", "duckdb", _exporter),
+        exporter=exporter,
         endpoint=reader.get("endpoint", "http://127.0.0.1:4318", _endpoint),
+        transport=_transport(reader, is_used=exporter == "otlp"),
         commit_interval_seconds=reader.get("commit_interval", 5.0, _interval),
         journal_max_bytes=reader.get("journal_max_bytes", 1 << 30, _bytes),
         token_key=reader.get("token_key", None, _token_key),
@@ -76,6 +103,21 @@ def load(environ: Mapping[str, str] | None = None, *, strict: bool, database: Pa
         privacy_level=reader.get("privacy_level", 1, _privacy_level),
         sdk_disabled=reader.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true",
         problems=tuple(reader.problems),
+    )
+
+
+def _transport(reader: "_Reader", *, is_used: bool) -> Transport:
+    """What the OTLP exporter specification lets a person say of an endpoint, for all signals at once.
+
+    Its variables for traces alone are those of the tracing backend.
+    """
+    return Transport(
+        headers=reader.get("headers", reader.shared("HEADERS", (), _headers, is_used=is_used), _headers),
+        certificate=reader.shared("CERTIFICATE", None, _path, is_used=is_used),
+        client_certificate=reader.shared("CLIENT_CERTIFICATE", None, _path, is_used=is_used),
+        client_key=reader.shared("CLIENT_KEY", None, _path, is_used=is_used),
+        timeout_seconds=reader.shared("TIMEOUT", 10.0, _timeout, is_used=is_used),
+        compression=reader.shared("COMPRESSION", "gzip", _compression, is_used=is_used),
     )
 
 
@@ -119,15 +161,32 @@ class _Reader:
             try:
                 return convert(value)
             except ValueError as error:
-                shown = "" if key == "token_key" else f" = {value!r}"
-                self.refuse(f"{where}{shown} cannot be used.", f"It must be {error}.")
+                self._refuse_value(where, value, error, is_secret=key in _SECRETS or "@" in str(value))
         return default
+
+    def shared(self, name: str, default: _T, convert: Callable[[Any], _T], *, is_used: bool) -> _T:
+        """The value of a variable that every OTLP exporter of the process reads; a bad one matters where it is used."""
+        variable = f"OTEL_EXPORTER_OTLP_{name}"
+        value = self.environ.get(variable)
+        try:
+            return convert(value) if value else default
+        except ValueError as error:
+            if is_used:
+                self._refuse_value(variable, value, error, is_secret=name == "HEADERS")
+        return default
+
+    def _refuse_value(self, where: str, value: Any, error: ValueError, *, is_secret: bool) -> None:
+        shown = "" if is_secret else f" = {value!r}"
+        self.refuse(f"{where}{shown} cannot be used.", f"It must be {error}.")
 
     def refuse(self, message: str, hint: str) -> None:
         if self.strict:
             raise ConfigurationError(message, hint)
         self.problems.append(f"{message} {hint}")
 
+
+# Others read command lines, configuration files and logs.
+_SECRETS: Final = frozenset({"token_key", "headers"})
 
 _FILE_KEYS: Final = frozenset(
     {
@@ -153,15 +212,61 @@ def _path(value: Any) -> Path:
 
 
 def _exporter(value: Any) -> str:
-    if value not in ("duckdb", "none"):
-        raise ValueError("duckdb or none")
+    if value not in ("duckdb", "otlp", "none"):
+        raise ValueError("duckdb, otlp or none")
     return str(value)
 
 
 def _endpoint(value: Any) -> str:
+    problem = "an http:// or https:// address without user, query and fragment"
     if not isinstance(value, str) or not value.startswith(("http://", "https://")):
-        raise ValueError("an http:// or https:// address")
+        raise ValueError(problem)
+    # What is not printable, or a space, would end the line of a request that it stands in.
+    if not value.isascii() or not value.isprintable() or set(value) & set(" @?#"):
+        raise ValueError(problem)
+    try:
+        has_host = bool(urlsplit(value).hostname) and urlsplit(value).port != 0
+    except ValueError:  # a port that is none
+        has_host = False
+    if not has_host:
+        raise ValueError(problem)
     return value.rstrip("/")
+
+
+def _headers(value: Any) -> tuple[tuple[str, str], ...]:
+    """Name=value, separated by commas, both percent-encoded, as the OTLP exporter specification says."""
+    found: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, str(value).split(","))):
+        name, equals, text = pair.partition("=")
+        name, text = unquote(name.strip()).lower(), unquote(text.strip())
+        if not equals or not _HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
+            raise ValueError("name=value pairs, separated by commas and percent-encoded")
+        found[name] = text
+    return tuple(found.items())
+
+
+# RFC 9110, 5.6.2: a token.
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+
+
+def _timeout(value: Any) -> float:
+    """Seconds, as Python's other OTLP exporters read this variable; the specification means milliseconds."""
+    problem = "a number of seconds between 0.1 and 600, or of milliseconds from 1000 on"
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(problem) from None
+    seconds = number / 1000 if number >= 1000 else number
+    if not 0.1 <= seconds <= 600:
+        raise ValueError(problem)
+    return seconds
+
+
+def _compression(value: Any) -> str:
+    word = str(value).strip().lower()
+    if word not in ("gzip", "none"):
+        raise ValueError("gzip or none")
+    return word
 
 
 def _interval(value: Any) -> float:

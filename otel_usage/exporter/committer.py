@@ -1,23 +1,23 @@
 """The committer: this process's background thread, which rotates its segments and, in the leader, commits.
 
-When things happen is decided here. What a turn does is `commit`'s, who leads `leadership`'s.
+When things happen is decided here. Where segments go is a sink's, what a commit does `commit`'s, who leads
+`leadership`'s.
 """
 
 import contextlib
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
-from otel_usage.errors import StoreError, StoreLockedError
-from otel_usage.exporter import leadership
-from otel_usage.exporter.commit import CommitSummary, commit_turn
+from otel_usage.errors import OtelUsageError, StoreLockedError
+from otel_usage.exporter.commit import CommitSummary
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.leadership import Leadership, leader_pid
 from otel_usage.exporter.losses import REJECTED, TORN_LINE
 from otel_usage.exporter.native import Event, Gate, libraries_outlive_python, start_thread
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.pending import Backlog
+from otel_usage.exporter.sinks import Sink, StoreSink
 from otel_usage.exporter.warner import Warner
 
 __all__ = ["CommitSummary", "Committer", "Leadership", "drain", "leader_pid"]
@@ -43,14 +43,14 @@ def drain(
     Raises:
         StoreError: A turn failed; what earlier turns committed stays committed.
     """
-    return _drain(partial(commit_turn, paths, token_key), between_turns)
+    sink = StoreSink(paths, lambda: token_key)
+    return _drain(lambda: sink.turn(lambda: True), between_turns)
 
 
 def _drain(turn: Callable[[], CommitSummary], between_turns: Callable[[], bool]) -> CommitSummary:
     total = CommitSummary()
     while True:
-        with leadership.turn():
-            summary = turn()
+        summary = turn()
         total += summary
         if not summary.segments or not between_turns():
             return total
@@ -67,6 +67,7 @@ class Committer:
         paths: Of the store.
         interval_seconds: Between two commits.
         token_key: Gives the deployment key, if this process knows it.
+        sink: Where finished segments go; into the store if nothing is said.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Committer:
         *,
         interval_seconds: float,
         token_key: Callable[[], bytes | None],
+        sink: Sink | None = None,
     ) -> None:
         self._journal = journal
         self._tally = journal.tally
@@ -83,13 +85,13 @@ class Committer:
         self._paths = paths
         self._interval = interval_seconds
         self._ahead = min(0.25, interval_seconds / 10)
-        self._token_key = token_key
+        self._sink = sink or StoreSink(paths, token_key)
         self._leadership = Leadership(paths)
         self._warner = Warner()
         self._wake = Event()
         self._ended = Gate()
         self._flush = Gate()
-        self._is_stopping = False
+        self._stop_by: float | None = None
         self._was_locked = False
         self._flush_asked = False
 
@@ -99,7 +101,7 @@ class Committer:
 
     def stop(self, timeout_seconds: float) -> bool:
         """Finish the segment, commit once more if this process leads and still can; False if that took too long."""
-        self._is_stopping = True
+        self._stop_by = time.monotonic() + timeout_seconds
         self._wake.set()
         return self._ended.wait(timeout_seconds)
 
@@ -111,13 +113,18 @@ class Committer:
         self._wake.set()
         return flushed.wait(timeout_seconds)
 
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stop_by is not None
+
     def _run(self) -> None:
         try:
             self._pause(min(self._interval, _FIRST_TICK_SECONDS))
             self._tick(at_once=True)
             while not self._is_stopping:
-                self._pause(_until(self._interval, -self._ahead))
-                self._tick(at_once=False)
+                regular, again = _until(self._interval, -self._ahead), self._sink.retry_in()
+                self._pause(min(regular, again))
+                self._tick(at_once=again < regular)
             self._journal.close()
             if libraries_outlive_python():
                 self._commit()
@@ -164,6 +171,7 @@ class Committer:
             leads = False
         if not leads:
             self._tally.waiting = None
+            self._sink.retire()
         return leads
 
     def _commit(self) -> None:
@@ -185,7 +193,7 @@ class Committer:
                 self._warner.warn("locked", "Usage records wait in the journal: %s", error)
             self._was_locked = True
             return
-        except (StoreError, OSError) as error:
+        except (OtelUsageError, OSError) as error:
             self._warner.warn("commit", "Usage records wait in the journal: %s", error)
         except Exception as error:
             self._warner.warn("commit", "Usage records wait in the journal: %r", error)
@@ -194,7 +202,7 @@ class Committer:
     def _turn(self) -> CommitSummary:
         started = time.monotonic()
         try:
-            summary = commit_turn(self._paths, self._token_key())
+            summary = self._sink.turn(self._amid_turn)
         except Exception as error:
             self._tally.commits.append((time.monotonic() - started, type(error)))
             raise
@@ -206,10 +214,17 @@ class Committer:
 
     def _between_turns(self) -> bool:
         """Let readers in, and keep this process's own records moving while a backlog is committed."""
+        goes_on = self._amid_turn() and not self._is_stopping
+        self._pause(_PAUSE_SECONDS)
+        return goes_on and not self._is_stopping
+
+    def _amid_turn(self) -> bool:
+        """Keep this process's own records moving while a turn takes long; False once there is no time left."""
+        if self._stop_by is not None:
+            return time.monotonic() < self._stop_by
         self._journal.rotate(self._interval)
         self._journal.check_bound()
-        self._pause(_PAUSE_SECONDS)
-        return not self._is_stopping
+        return True
 
 
 def _until(interval: float, offset: float = 0.0) -> float:

@@ -3,23 +3,35 @@
 A reader never waits for living writers, except where there is no store yet. `sync` is the one that waits.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from otel_usage.errors import SchemaVersionError, StoreLockedError, StoreMissingError
+from otel_usage.errors import (
+    ConfigurationError,
+    ForwardingError,
+    SchemaVersionError,
+    StoreLockedError,
+    StoreMissingError,
+)
+from otel_usage.exporter import forwarding
 from otel_usage.exporter.committer import CommitSummary, drain
 from otel_usage.exporter.leadership import Leadership, leader_pid, process_name
 from otel_usage.exporter.leadership import turn as leading_turn
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.pending import Pending, inspected, pending
+from otel_usage.exporter.sinks import forwarder
 from otel_usage.exporter.store import connect_read_only
 from otel_usage.exporter.workbench import attached, workbench
 from otel_usage.settings import Settings
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from otel_usage.exporter.forwarder import Forwarder
 
 _POLL_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 5.0
@@ -33,13 +45,17 @@ class SyncResult:
 
     Attributes:
         records: How many there were.
-        remaining: How many of them are not committed.
+        remaining: How many of them are not committed, or forwarded.
         seconds: How long it took.
+        url: Where they are forwarded to; None if they are committed.
+        problem: What last kept them from being forwarded; empty if nothing is known.
     """
 
     records: int
     remaining: int
     seconds: float
+    url: str | None = None
+    problem: str = ""
 
 
 def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> None:
@@ -54,6 +70,9 @@ def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> N
         StoreError: The records of processes that are gone cannot be committed.
     """
     paths = StorePaths.of(settings.database)
+    if (url := forwarding.destination(settings, paths)) is not None:
+        _require_own_rows(paths, url, announce)
+        return
     _require_something(paths)
     _commit_orphans(paths, settings.token_key, announce)
     if not paths.database.exists():
@@ -63,8 +82,11 @@ def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> N
 def uncommitted(connection: "DuckDBPyConnection", settings: Settings) -> Pending:
     """What the journal holds and the store does not, seen while the store is open and so cannot change.
 
-    A segment that is committed may still be there for a moment; the store knows its id.
+    A segment that is committed may still be there for a moment; the store knows its id. What is forwarded does not
+    count.
     """
+    if forwarding.destination(settings, StorePaths.of(settings.database)) is not None:
+        return Pending()
     rows = connection.execute("SELECT segment_id FROM journal_segments").fetchall()
     return pending(StorePaths.of(settings.database), committed=frozenset(name for (name,) in rows))
 
@@ -87,7 +109,7 @@ def outlook(settings: Settings, found: Pending) -> str:
 
 
 def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int, int], None]) -> SyncResult:
-    """Wait until everything written before now is committed; commit it here where no leader lives.
+    """Wait until everything written before now is committed, or forwarded; do it here where no leader lives.
 
     Args:
         settings: Names the store.
@@ -100,9 +122,24 @@ def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int,
     Raises:
         StoreMissingError: There is neither a store nor a journal.
         StoreError: The records cannot be committed.
+        ForwardingError: The endpoint does not take the records, and will not by itself.
+        MissingExtraError: What is needed to forward is not installed.
+        ConfigurationError: The records are not for the store, and no endpoint is set.
     """
     paths = StorePaths.of(settings.database)
+    if (url := forwarding.destination(settings, paths)) is not None:
+        return _sync_forwarded(settings, paths, url, timeout_seconds, progress)
     _require_something(paths)
+    orphans = partial(_commit_orphans, paths, settings.token_key, lambda _: None)
+    result = _wait(paths, timeout_seconds, progress, orphans)
+    _require_store(paths)
+    return result
+
+
+def _wait(
+    paths: StorePaths, timeout_seconds: float, progress: Callable[[int, int], None], step: Callable[[], object]
+) -> SyncResult:
+    """Repeat `step` until the segments that are there now are gone."""
     start = time.monotonic()
     waiting = {
         segment_id(path): max(contents.lines, 0)
@@ -111,15 +148,91 @@ def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int,
     }
     total = sum(waiting.values())
     while True:
-        _commit_orphans(paths, settings.token_key, lambda _: None)
+        step()
         there = _segment_ids(paths)
         remaining = sum(lines for name, lines in waiting.items() if name in there)
         progress(total - remaining, total)
         seconds = time.monotonic() - start
         if not there & waiting.keys() or seconds >= timeout_seconds:
-            _require_store(paths)
             return SyncResult(total, remaining, seconds)
         time.sleep(_POLL_SECONDS)
+
+
+def _sync_forwarded(
+    settings: Settings, paths: StorePaths, url: str, timeout_seconds: float, progress: Callable[[int, int], None]
+) -> SyncResult:
+    if settings.exporter != "otlp":
+        raise ConfigurationError(
+            f"The records in {paths.journal} are forwarded to {url}, not committed.",
+            "Set OTEL_USAGE_EXPORTER=otlp and what else the applications have, and run this again.",
+        )
+    orphans = _Orphans(settings, paths, time.monotonic() + timeout_seconds)
+    try:
+        result = _wait(paths, timeout_seconds, progress, orphans.forward)
+    finally:
+        orphans.leave()
+    state = forwarding.load(paths)
+    problem = (state.error or "") if state is not None and result.remaining else ""
+    return replace(result, url=url, problem=problem)
+
+
+class _Orphans:
+    """Forwards what is there where no leader lives.
+
+    Args:
+        settings: Where to.
+        paths: Of the journal.
+        until: When to stop, on the monotonic clock.
+    """
+
+    def __init__(self, settings: Settings, paths: StorePaths, until: float) -> None:
+        self._settings = settings
+        self._paths = paths
+        self._until = until
+        self._leadership = Leadership(paths)
+        self._forwarder: Forwarder | None = None
+
+    def forward(self) -> None:
+        """Forward once, if it is time to.
+
+        Raises:
+            ForwardingError: It needs somebody's help.
+            MissingExtraError: protobuf is not installed.
+        """
+        if not self._leads() or not _segment_ids(self._paths):
+            return
+        if self._forwarder is None:
+            self._forwarder = forwarder(self._settings, self._paths)
+        try:
+            self._forwarder.turn(lambda: time.monotonic() < self._until)
+        except ForwardingError as error:
+            if error.hint:
+                raise
+
+    def leave(self) -> None:
+        """Let others lead."""
+        with contextlib.suppress(OSError):
+            self._leadership.release()
+
+    def _leads(self) -> bool:
+        try:
+            return self._leadership.try_acquire()
+        except OSError:  # a journal this user may only read
+            return False
+
+
+def _require_own_rows(paths: StorePaths, url: str, announce: Callable[[str], None]) -> None:
+    """There is a store all the same: of before, or of what is received here.
+
+    Raises:
+        StoreMissingError: There is none.
+    """
+    if not paths.database.exists():
+        raise StoreMissingError(
+            f"There is no store {paths.database}: records are forwarded to {url}.",
+            "Ask where they are received, or name another store (--database, OTEL_USAGE_DATABASE).",
+        )
+    announce(f"New records are forwarded to {url}, not committed into {paths.database}.")
 
 
 def _require_store(paths: StorePaths) -> None:

@@ -20,10 +20,13 @@ from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.native import new_lock
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.record import UsageRecord
+from otel_usage.exporter.sinks import sink_of
 from otel_usage.exporter.warner import Warner
 from otel_usage.settings import Settings
 
 _SHUTDOWN_SECONDS: Final = 5.0
+# What is left of it where the flush before has waited in vain: a provider flushes when it ends, then the process ends.
+_LAST_SECONDS: Final = 0.5
 
 
 class _Process:
@@ -37,8 +40,10 @@ class _Process:
             paths,
             interval_seconds=settings.commit_interval_seconds,
             token_key=recorder.known_token_key,
+            sink=sink_of(settings, paths, recorder.known_token_key),
         )
         self.interval_seconds = settings.commit_interval_seconds
+        self.patience_seconds = _SHUTDOWN_SECONDS
         # When a request is to finish the segment; never where a thread does.
         self.due = math.inf
 
@@ -139,7 +144,10 @@ class Recorder:
         process = self._process
         if process is None or process.pid != os.getpid() or process.committer is None:
             return True
-        return process.committer.flush(timeout_millis / 1000)
+        seconds = timeout_millis / 1000
+        is_done = process.committer.flush(seconds)
+        process.patience_seconds = _SHUTDOWN_SECONDS if is_done else max(_LAST_SECONDS, _SHUTDOWN_SECONDS - seconds)
+        return is_done
 
     def shutdown(self) -> None:
         """Finish the segment; the leader commits once more. Idempotent, at most some five seconds.
@@ -151,7 +159,7 @@ class Recorder:
             return
         committer, process.committer = process.committer, None
         if committer is not None:
-            committer.stop(_SHUTDOWN_SECONDS)
+            committer.stop(process.patience_seconds)
         process.journal.close()
 
     def remove(self) -> None:

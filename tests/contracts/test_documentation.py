@@ -139,12 +139,12 @@ def test_every_variable_is_documented(tmp_path, monkeypatch):
 
 
 def test_flags_are_the_launchers():
-    """The table's flags are those that the launcher makes of our module's names; only the deployment key has none."""
+    """The table's flags are those that the launcher makes of our module's names; only secrets have none."""
     module = ast.parse((ROOT / "otel_usage" / "environment_variables.py").read_text(encoding="utf-8"))
     names = {target.id for node in module.body if isinstance(node, ast.Assign) for target in node.targets}
     flags = {variable: cells[0] for variable, cells in documented().items() if cells[0] != "-"}
     assert flags == {name: f"--{name.removeprefix('OTEL_').lower()}" for name in names}
-    assert set(documented()) - set(flags) == {"OTEL_USAGE_TOKEN_KEY"}
+    assert set(documented()) - set(flags) == {"OTEL_USAGE_TOKEN_KEY", "OTEL_USAGE_HEADERS"}
 
 
 def test_keys_of_the_file(tmp_path):
@@ -170,6 +170,8 @@ def test_default(variable, tmp_path, monkeypatch):
         assert default == settings.CONFIG_FILE
     elif variable == "OTEL_USAGE_TOKEN_KEY":
         assert (default, unset.token_key) == ("none", None)
+    elif variable == "OTEL_USAGE_HEADERS":
+        assert (default, unset.transport.headers) == ("none", ())
     else:
         assert settings.load({variable: default}, strict=True) == unset
 

@@ -3,7 +3,7 @@
 import pytest
 
 from otel_usage.errors import ConfigurationError
-from otel_usage.settings import load
+from otel_usage.settings import Transport, load
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +47,12 @@ def test_empty_is_unset():
 
 BAD = [
     ("OTEL_USAGE_EXPORTER", "carrier-pigeon"),
-    ("OTEL_USAGE_EXPORTER", "otlp"),
     ("OTEL_USAGE_ENDPOINT", "localhost:4318"),
+    ("OTEL_USAGE_ENDPOINT", "http://"),
+    ("OTEL_USAGE_ENDPOINT", "http://host:port"),
+    ("OTEL_USAGE_ENDPOINT", "http://host/?to=there"),
+    ("OTEL_USAGE_ENDPOINT", "http://host/ HTTP/1.1"),
+    ("OTEL_USAGE_ENDPOINT", "http://höst"),
     ("OTEL_USAGE_COMMIT_INTERVAL", "often"),
     ("OTEL_USAGE_COMMIT_INTERVAL", "nan"),
     ("OTEL_USAGE_COMMIT_INTERVAL", "0"),
@@ -129,3 +133,78 @@ def test_a_home_that_is_nobodys():
     """A path in the home of a user who is not there is refused like any bad path."""
     with pytest.raises(ConfigurationError, match="OTEL_USAGE_DATABASE"):
         load({"OTEL_USAGE_DATABASE": "~no-such-user-here/usage.duckdb"}, strict=True)
+
+
+OTLP = {"OTEL_USAGE_EXPORTER": "otlp"}
+
+
+def test_how_the_endpoint_is_spoken_to(tmp_path):
+    """By default compressed, for ten seconds, with the system's certificates and without headers."""
+    transport = load(OTLP, strict=True).transport
+    assert transport == Transport((), None, None, None, 10.0, "gzip")
+    environ = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20abc, x-tenant = a%2Cb",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "ca.pem",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": "client.pem",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": "client.key",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "3",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+    }
+    files = (tmp_path / "ca.pem", tmp_path / "client.pem", tmp_path / "client.key")
+    headers = (("authorization", "Bearer abc"), ("x-tenant", "a,b"))
+    assert load(OTLP | environ, strict=True).transport == Transport(headers, *files, 3.0, "none")
+
+
+def test_headers_of_our_own():
+    """Those of the tracing backend are not for everybody: ours stand in their place, not beside them."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=of-the-vendor",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "api-key=of-the-vendor",
+        "OTEL_USAGE_HEADERS": "authorization=Bearer%20ours",
+    }
+    assert load(OTLP | environ, strict=True).transport.headers == (("authorization", "Bearer ours"),)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("10", 10), ("0.5", 0.5), ("600", 600), ("1000", 1), ("10000", 10)])
+def test_the_time_in_either_unit(value, seconds):
+    """Python's exporters read seconds, the specification means milliseconds; nobody means a thousand seconds."""
+    assert load(OTLP | {"OTEL_EXPORTER_OTLP_TIMEOUT": value}, strict=True).transport.timeout_seconds == seconds
+
+
+BAD_TRANSPORT = [
+    ("OTEL_USAGE_HEADERS", "s3cr3t"),
+    ("OTEL_USAGE_HEADERS", "a b=s3cr3t"),
+    ("OTEL_USAGE_HEADERS", "a=s3cr3t%0D%0Ax: y"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "=s3cr3t"),
+    ("OTEL_USAGE_ENDPOINT", "https://user:s3cr3t@host"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "nan"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD_TRANSPORT)
+def test_bad_transport(variable, value):
+    """It is refused with the variable, and without what may be a secret."""
+    with pytest.raises(ConfigurationError, match=variable) as refused:
+        load(OTLP | {variable: value}, strict=True)
+    (problem,) = load(OTLP | {variable: value}, strict=False).problems
+    assert "s3cr3t" not in f"{refused.value}{problem}"
+
+
+def test_variables_of_others_matter_where_they_are_used():
+    """What other exporters may understand is no fault of a process that forwards nothing."""
+    assert load({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, strict=True).transport.timeout_seconds == 10
+
+
+def test_headers_are_not_shown():
+    """Settings are printed and logged."""
+    assert "s3cr3t" not in repr(load(OTLP | {"OTEL_USAGE_HEADERS": "a=s3cr3t"}, strict=True))
+
+
+def test_headers_are_in_no_file(tmp_path):
+    """Others read configuration files."""
+    (tmp_path / "otel-usage.toml").write_text('headers = "a=b"\n')
+    with pytest.raises(ConfigurationError, match="unknown key"):
+        load({}, strict=True)

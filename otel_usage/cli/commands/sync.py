@@ -11,7 +11,7 @@ def sync(
     database: Database = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Give up after so many seconds.")] = 60.0,
 ) -> None:
-    """Wait until everything written before now is committed, and say how much that was.
+    """Wait until everything written before now is committed, or forwarded, and say how much that was.
 
     Exits with 1 if the time ran out first.
     """
@@ -20,9 +20,12 @@ def sync(
     from otel_usage.exporter import reading
 
     chosen = settings.load(strict=True, database=database)
-    with output.working("Committing") as progress, session.store_errors(chosen.database):
+    doing = "Forwarding" if chosen.exporter == "otlp" else "Committing"
+    with output.working(doing) as progress, session.store_errors(chosen.database):
         result = reading.sync(chosen, timeout_seconds=timeout, progress=progress)
-    output.write_lines([f"{result.records - result.remaining} records committed in {result.seconds:.1f} s"])
+    done = "committed" if result.url is None else f"forwarded to {result.url}"
+    output.write_lines([f"{result.records - result.remaining} records {done} in {result.seconds:.1f} s"])
     if result.remaining:
-        output.announce(f"{result.remaining} records are not committed yet. `otel-usage doctor` looks for the cause.")
+        cause = result.problem or "`otel-usage doctor` looks for the cause."
+        output.announce(f"{result.remaining} records are not {done.split()[0]} yet. {cause}")
         raise typer.Exit(1)

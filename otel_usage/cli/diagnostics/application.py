@@ -10,6 +10,7 @@ from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
 from otel_usage.cli.diagnostics.invocation import LAUNCHER, Invocation
 from otel_usage.cli.diagnostics.probe import Application, Installed, Wanted
 from otel_usage.cli.diagnostics.starting import Answer
+from otel_usage.exporter.forwarding import url_of
 from otel_usage.settings import Settings
 
 _EXCLUDED_URLS: Final = re.compile(r"OTEL_PYTHON_(\w+_)?EXCLUDED_URLS")
@@ -30,6 +31,7 @@ def examine(invocation: Invocation, wanted: Wanted | None, answer: Answer, setti
         yield absent
     else:
         yield from environment.packages(found)
+        yield from environment.forwarding(found, settings)
     yield from launcher.examine(invocation, answer, facts, settings)
     yield from environment.contrib_versions(found)
     environ = invocation.settings_environ
@@ -49,14 +51,18 @@ def verdict(findings: list[Finding], wanted: Wanted | None, answer: Answer, sett
         return Finding(ATTENTION, "verdict", message, blocking.remedy)
     application = None if answer.facts is None else answer.facts["application"]
     if application is not None and wanted is not None and application["seen"]:
-        return Finding(OK, "verdict", f"Requests to {_name(wanted)} will be recorded in {settings.database}.")
+        return Finding(OK, "verdict", f"Requests to {_name(wanted)} will be recorded {_where(settings)}.")
     seen = [each.message.split()[0] for each in findings if each.check == "framework" and each.status == OK]
     if application is None and not seen:
         message = "Requests to this application will not be recorded: nothing that is installed sees them."
         return Finding(ATTENTION, "verdict", message, "Name the application, to be told why: --app module:app")
     whose = f"of {', '.join(seen)}" if application is None else "that OpenTelemetry sees"
     remedy = "--app module:app tells it of one application." if application is None else ""
-    return Finding(OK, "verdict", f"Requests to applications {whose} will be recorded in {settings.database}.", remedy)
+    return Finding(OK, "verdict", f"Requests to applications {whose} will be recorded {_where(settings)}.", remedy)
+
+
+def _where(settings: Settings) -> str:
+    return f"and forwarded to {url_of(settings)}" if settings.exporter == "otlp" else f"in {settings.database}"
 
 
 def _interpreter(invocation: Invocation, answer: Answer) -> Finding:

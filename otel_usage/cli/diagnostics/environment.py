@@ -12,6 +12,7 @@ from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
 from otel_usage.cli.diagnostics.invocation import LAUNCHER
 from otel_usage.cli.diagnostics.probe import Application, Installed
 from otel_usage.instrumentation import frameworks as known
+from otel_usage.settings import Settings
 
 DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
@@ -50,6 +51,13 @@ def packages(found: Installed) -> Iterator[Finding]:
     if misfits := found["unfit"].get(""):
         message = f"Versions that do not fit: otel-usage needs {', '.join(misfits)}."
         yield Finding(ATTENTION, "installed", message, pip_line(found, *misfits))
+
+
+def forwarding(found: Installed, settings: Settings) -> Iterator[Finding]:
+    """Whether what forwards records is installed, where they are to be forwarded."""
+    if settings.exporter == "otlp" and "opentelemetry-proto" not in found["packages"]:
+        message = "OTEL_USAGE_EXPORTER=otlp needs opentelemetry-proto: records wait in the journal."
+        yield Finding(ATTENTION, "endpoint", message, pip_line(found, "otel-usage[otlp]"))
 
 
 def missing(found: Installed, program: str, framework: str | None) -> Finding | None:

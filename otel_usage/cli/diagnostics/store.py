@@ -1,13 +1,16 @@
-"""Where records go: the settings that say it, and the store with its key, journal, losses and leader."""
+"""Where records go: the settings that say it, the store with its key and losses, the journal and its leader."""
 
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from otel_usage.cli.diagnostics import forwarding
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
 from otel_usage.errors import OtelUsageError
 from otel_usage.exporter import deployment_key, leadership, losses, pending, store
+from otel_usage.exporter.forwarding import destination
+from otel_usage.exporter.forwarding import load as load_forwarding
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.reports import state
 from otel_usage.settings import Settings
@@ -16,14 +19,17 @@ _RECENT: Final = timedelta(days=7)
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Every finding about a store that should be there."""
-    return [*_looked(_store, settings), *_waiting(settings)]
+    """Every finding about a store that should be there, unless records are forwarded."""
+    found = [] if _is_forwarded(settings) and not settings.database.exists() else _looked(_store, settings)
+    return [*found, *_waiting(settings)]
 
 
 def examine_destination(settings: Settings) -> list[Finding]:
-    """Every finding about a store that an application is going to write; it may not be there yet."""
-    if settings.exporter != "duckdb":
+    """Every finding about a store or journal that an application is going to write; it may not be there yet."""
+    if settings.exporter == "none":
         return []
+    if settings.exporter == "otlp":
+        return [*_looked(_folder, settings), *_waiting(settings)]
     found = [*_looked(_writable, settings), *(_looked(_store, settings) if settings.database.exists() else ())]
     return [*found, *_waiting(settings)]
 
@@ -44,8 +50,12 @@ def configuration(settings: Settings) -> Iterator[Finding]:
 
 
 def _waiting(settings: Settings) -> Iterator[Finding]:
-    for check in (_journal, _leader):
+    for check in (_endpoint, _journal, _leader):
         yield from _looked(check, settings)
+
+
+def _is_forwarded(settings: Settings) -> bool:
+    return destination(settings, StorePaths.of(settings.database)) is not None
 
 
 _Check = Callable[[Settings], Iterator[Finding]]
@@ -60,15 +70,22 @@ def _looked(check: _Check, settings: Settings) -> Iterator[Finding]:
         yield Finding(ATTENTION, check.__name__.strip("_"), message, "Check the path, its owner and permissions.")
 
 
-def _writable(settings: Settings) -> Iterator[Finding]:
-    """Whether this user can make what belongs to a store, and the store itself."""
+def _folder(settings: Settings) -> Iterator[Finding]:
+    """Whether this user can make what is to be made beside the store, be it never made itself."""
+    what = "journal" if settings.exporter == "otlp" else "store"
     there = next(path for path in settings.database.parents if os.path.lexists(path))
     if not there.is_dir():
-        message, remedy = f"{there} is no folder, so no store can be made in it.", "Name another file."
-        yield Finding(ATTENTION, "store", message, f"OTEL_USAGE_DATABASE: {remedy}", blocks=True)
+        message, remedy = f"{there} is no folder, so no {what} can be made in it.", "Name another file."
+        yield Finding(ATTENTION, what, message, f"OTEL_USAGE_DATABASE: {remedy}", blocks=True)
     elif not os.access(there, os.W_OK | os.X_OK):
-        message = f"{there} cannot be written by this user, who would make the store there."
-        yield Finding(ATTENTION, "store", message, "Change its owner, or OTEL_USAGE_DATABASE.", blocks=True)
+        message = f"{there} cannot be written by this user, who would make the {what} there."
+        yield Finding(ATTENTION, what, message, "Change its owner, or OTEL_USAGE_DATABASE.", blocks=True)
+
+
+def _writable(settings: Settings) -> Iterator[Finding]:
+    """Whether this user can make what belongs to a store, and the store itself."""
+    if found := list(_folder(settings)):
+        yield from found
     elif not settings.database.exists():
         yield Finding(OK, "store", f"{settings.database} is made by the first request.")
     elif not os.access(settings.database, os.W_OK):
@@ -119,12 +136,23 @@ def _read_key(settings: Settings) -> bytes | None:
 
 
 def _losses(found: state.State) -> Iterator[Finding]:
-    recent = datetime.now(UTC).replace(tzinfo=None) - _RECENT
     for loss in found.losses:
-        lost = loss.reason in losses.LOST
-        message = f"{loss.records} {loss.reason}, last noticed {loss.noticed_at:%Y-%m-%d %H:%M} UTC."
-        status = ATTENTION if lost and loss.noticed_at >= recent else NOTE
-        yield Finding(status, "losses", message, _LOSS_REMEDIES.get(loss.reason, ""))
+        yield _loss(loss.reason, loss.records, loss.noticed_at)
+
+
+def _endpoint(settings: Settings) -> Iterator[Finding]:
+    """Where records are forwarded to, and what never came as far: no store has counted it."""
+    yield from forwarding.examine(settings)
+    found = load_forwarding(StorePaths.of(settings.database))
+    for reason, noted in ({} if found is None else found.losses).items():
+        yield _loss(reason, noted.records, datetime.fromtimestamp(noted.noticed_at, UTC).replace(tzinfo=None))
+
+
+def _loss(reason: str, records: int, noticed_at: datetime) -> Finding:
+    recent = datetime.now(UTC).replace(tzinfo=None) - _RECENT
+    message = f"{records} {reason}, last noticed {noticed_at:%Y-%m-%d %H:%M} UTC."
+    status = ATTENTION if reason in losses.LOST and noticed_at >= recent else NOTE
+    return Finding(status, "losses", message, _LOSS_REMEDIES.get(reason, ""))
 
 
 def _pending_losses(waiting: pending.Pending) -> Iterator[Finding]:
@@ -136,7 +164,7 @@ def _pending_losses(waiting: pending.Pending) -> Iterator[Finding]:
 
 
 _LOSS_REMEDIES: Final = {
-    losses.JOURNAL_FULL: "Raise OTEL_USAGE_JOURNAL_MAX_BYTES, or find what kept the store from being committed to.",
+    losses.JOURNAL_FULL: "Raise OTEL_USAGE_JOURNAL_MAX_BYTES, or find what kept records from leaving the journal.",
     losses.WRITE_ERROR: "Check the disk of the journal: space, permissions.",
     losses.ENCODE_ERROR: "Look for otel_usage in the log of the application, and for attributes that are no text.",
     losses.TORN_LINE: "Find out what killed a process, or the machine, while it wrote a record.",
@@ -152,7 +180,8 @@ def _journal(settings: Settings) -> Iterator[Finding]:
     oldest = "" if waiting.oldest is None else f", the oldest since {_time(waiting.oldest)}"
     message = f"{waiting.records} records wait{oldest}; {waiting.bytes} of {bound} bytes."
     if waiting.bytes * 2 >= bound:
-        yield Finding(ATTENTION, "journal", message, "Close whatever holds the store; then: otel-usage sync")
+        remedy = "See what is said of the endpoint." if _is_forwarded(settings) else "Close whatever holds the store."
+        yield Finding(ATTENTION, "journal", message, f"{remedy} Then: otel-usage sync")
     else:
         yield Finding(OK, "journal", message)
     if waiting.rejected:
@@ -163,13 +192,14 @@ def _journal(settings: Settings) -> Iterator[Finding]:
 
 def _leader(settings: Settings) -> Iterator[Finding]:
     pid = leadership.leader_pid(StorePaths.of(settings.database))
+    forwarded = _is_forwarded(settings)
     if pid is None:
-        yield Finding(OK, "leader", "No process commits now; reports and otel-usage sync commit what is pending.")
+        nobody = "No process commits now; reports and otel-usage sync commit what is pending."
+        message = "No process forwards now; otel-usage sync forwards what waits." if forwarded else nobody
     else:
-        who = leadership.process_name(pid)
-        yield Finding(
-            OK, "leader", f"{who[0].upper()}{who[1:]} commits every {settings.commit_interval_seconds:g} seconds."
-        )
+        who, does = leadership.process_name(pid), "forwards" if forwarded else "commits"
+        message = f"{who[0].upper()}{who[1:]} {does} every {settings.commit_interval_seconds:g} seconds."
+    yield Finding(OK, "leader", message)
 
 
 def _time(seconds: float) -> str:

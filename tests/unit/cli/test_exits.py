@@ -43,6 +43,7 @@ def test_every_exception_of_ours_is_decided() -> None:
         "OtelUsageError",
         "MissingExtraError",
         "OTLPDecodeError",
+        "ForwardingError",
         "ReportError",
         "QueryError",
     }
