@@ -11,8 +11,10 @@ import typer
 
 from otel_usage import __version__
 from otel_usage.cli import exits
+from otel_usage.cli.commands.collect import collect
 from otel_usage.cli.commands.demo import demo
 from otel_usage.cli.commands.doctor import doctor
+from otel_usage.cli.commands.ingest import ingest
 from otel_usage.cli.commands.report import report
 from otel_usage.cli.commands.reports import reports
 from otel_usage.cli.commands.sql import sql
@@ -54,7 +56,7 @@ def root(
         context.obj.wanted = debug
 
 
-for _command in (demo, report, reports, sql, sync, doctor):
+for _command in (demo, report, reports, sql, sync, ingest, collect, doctor):
     app.command()(_command)
 
 

@@ -1,0 +1,108 @@
+"""Where the receiver listens: addresses, their sockets, and what TLS needs, refused before anything is served."""
+
+import ipaddress
+import resource
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from otel_usage.errors import ConfigurationError
+
+_BACKLOG: Final = 2048
+# The store, the journal, the workers' own files.
+_RESERVED_DESCRIPTORS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host, empty for every interface, and a port, 0 for a free one."""
+
+    host: str
+    port: int
+
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(text: str) -> Address:
+    """`host:port`, `[::1]:port`, or `:port` for every interface.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    host, separator, port = text.strip().rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_ambiguous = ":" in bare and bare == host
+    if not separator or is_ambiguous or not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
+        raise ConfigurationError(
+            f"--listen {text!r} is no address.", "Write host:port, [::1]:port, or :port for every interface."
+        )
+    return Address(bare, int(port))
+
+
+def listen(address: Address) -> list[socket.socket]:
+    """Sockets that accept connections from now on.
+
+    Raises:
+        ConfigurationError: The port is in use, the host unknown, or it is not allowed.
+    """
+    sockets: list[socket.socket] = []
+    port = address.port
+    try:
+        for family, kind, protocol, _, where in socket.getaddrinfo(
+            address.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            listener = socket.socket(family, kind, protocol)
+            sockets.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((where[0], port, *where[2:]))
+            port = listener.getsockname()[1]
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise ConfigurationError(
+            f"--listen {address.host}:{address.port} cannot be used: {error.strerror}.",
+            "End what listens there, or name another port.",
+        ) from error
+    return sockets
+
+
+def check_tls(certificate: Path, key: Path | None) -> None:
+    """Refuse files that no TLS server can use.
+
+    Raises:
+        ConfigurationError: They cannot be read, do not fit each other, or the key has a password.
+    """
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: "")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or "they are not usable"
+        raise ConfigurationError(
+            f"--certificate {certificate}{f' and --key {key}' if key else ''} cannot be used: {reason}.",
+            "They must be PEM files that belong together, the key without a password.",
+        ) from error
+
+
+def allow_connections(wanted: int) -> int:
+    """Let this process and its children have as many descriptors as the system allows.
+
+    Returns:
+        How many connections a worker can have, at most those that are wanted.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, hard - _RESERVED_DESCRIPTORS))

@@ -1,0 +1,108 @@
+"""From the body of a request to the journal: read within bounds, then worked on in one thread beside the event loop.
+
+One thread and not more: decoding holds the interpreter anyway, and so only one body at a time is in memory as spans.
+Who is answered what, is the receiver's.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from starlette.requests import Request
+
+from otel_usage.exporter.intake import Intake, Taken
+from otel_usage.exporter.otlp_pieces import decoded
+from otel_usage.exporter.receiver_limits import Limits, within
+from otel_usage.exporter.request_body import BodyTooLargeError, decompress
+
+# A sender of ours or a Collector gives up after ten or thirty seconds, and comes again.
+_PATIENCE_SECONDS: Final = 30.0
+
+
+class BusyError(Exception):
+    """The request may come again soon; says why. Never leaves the receiver."""
+
+
+class ReceiverIntake:
+    """Takes the bodies of one worker.
+
+    Args:
+        intake: Keeps the spans.
+        limits: Of bodies and of how many there are at once.
+    """
+
+    def __init__(self, intake: Intake, limits: Limits) -> None:
+        self._intake = intake
+        self._limits = limits
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="otel-usage-intake")
+        self._waiting = 0
+        self._buffered = 0
+
+    async def take(self, request: Request, media_type: str, encoding: str) -> Taken:
+        """Keep what the body of a request holds; when this returns it is in the journal.
+
+        Args:
+            request: Its body is read here.
+            media_type: Of the body.
+            encoding: How it is compressed.
+
+        Raises:
+            BodyTooLargeError: It is beyond a bound, compressed or not.
+            OTLPDecodeError: It is no OTLP.
+            JournalUnavailableError: It cannot be kept at present.
+            BusyError: There is too much to do, or the client or the disk is too slow.
+            ClientDisconnect: The client has gone.
+        """
+        self._require_room()
+        pieces: list[bytes] = []
+        try:
+            await self._read(request, pieces)
+            # Only now: clients that are slow to send must not keep others out.
+            self._require_room()
+            return await self._work(b"".join(pieces), media_type, encoding)
+        finally:
+            self._buffered -= sum(map(len, pieces))
+
+    def close(self) -> None:
+        """End the thread once it has done what it was given."""
+        self._thread.shutdown()
+
+    def _require_room(self) -> None:
+        if self._waiting >= self._limits.requests:
+            raise BusyError("Too many requests at once.")
+
+    async def _read(self, request: Request, pieces: list[bytes]) -> None:
+        limits = self._limits
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limits.body_bytes:
+            raise BodyTooLargeError
+        size = 0
+        try:
+            async with asyncio.timeout(limits.client_seconds):
+                async for piece in request.stream():
+                    size += len(piece)
+                    if size > limits.body_bytes:
+                        raise BodyTooLargeError
+                    pieces.append(piece)
+                    self._buffered += len(piece)
+                    if self._buffered > limits.buffered_bytes:
+                        raise BusyError("Too many bodies at once.")
+        except TimeoutError:
+            raise BusyError("The body did not come in time.") from None
+        if declared.isdecimal() and size != int(declared):
+            raise BusyError("The body has not the length that it was to have.")
+
+    async def _work(self, body: bytes, media_type: str, encoding: str) -> Taken:
+        loop = asyncio.get_running_loop()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await loop.run_in_executor(self._thread, self._keep, body, media_type, encoding)
+        except TimeoutError:
+            raise BusyError("There is more to be kept than the disk takes.") from None
+        finally:
+            self._waiting -= 1
+
+    def _keep(self, body: bytes, media_type: str, encoding: str) -> Taken:
+        content = decompress(body, encoding, self._limits.decompressed_bytes)
+        return self._intake.take(within(decoded(content, media_type), self._limits))

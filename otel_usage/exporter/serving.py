@@ -1,0 +1,180 @@
+"""The receiver's processes: what is checked before they start, and uvicorn in each of them.
+
+Which request is answered with what is the receiver's, what a process keeps the recorder's.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+
+from otel_usage.errors import StoreError, StoreLockedError, StoreMissingError
+from otel_usage.exporter import deployment_key, reading, receiver_metrics, receiver_telemetry, store
+from otel_usage.exporter.intake import Intake
+from otel_usage.exporter.paths import StorePaths, make_private_folder
+from otel_usage.exporter.receiver import Receiver
+from otel_usage.exporter.receiver_health import Health
+from otel_usage.exporter.receiver_intake import ReceiverIntake
+from otel_usage.exporter.receiver_limits import Limits
+from otel_usage.exporter.receiver_metrics import ReceiverMetrics
+from otel_usage.exporter.receiver_numbers import Numbers
+from otel_usage.exporter.receiver_protocol import ReceiverProtocol
+from otel_usage.exporter.recorder import Recorder
+from otel_usage.exporter.workers import Workers
+from otel_usage.settings import Settings
+
+# Longer than a Go client keeps an idle connection: the client closes it, never while it sends.
+_KEEP_ALIVE_SECONDS: Final = 120
+_GRACEFUL_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How a receiver runs.
+
+    Attributes:
+        settings: Of its store.
+        limits: Of each worker.
+        workers: How many there are.
+        tokens: Bearer tokens; none lets everybody in.
+        certificate: For TLS; None for none.
+        key: The certificate's, unless it is in the same file.
+        exporters: Of the receiver's own metrics.
+        announce: Takes a line for whoever operates it.
+    """
+
+    settings: Settings
+    limits: Limits
+    workers: int
+    tokens: tuple[str, ...] = field(repr=False)
+    certificate: Path | None
+    key: Path | None
+    exporters: tuple[Callable[[], Any], ...]
+    announce: Callable[[str], None]
+
+
+def check_store(settings: Settings) -> None:
+    """Refuse at once what would have every request refused later.
+
+    Raises:
+        StoreError: The store is damaged, another's or newer; or its journal cannot be written.
+        ConfigurationError: The deployment key cannot be used.
+    """
+    paths = StorePaths.of(settings.database)
+    if settings.token_key is None:
+        deployment_key.load_or_create(settings.token_key_file)
+    try:
+        make_private_folder(paths.journal)
+    except OSError as error:
+        raise StoreError(f"{paths.journal} cannot be made: {error.strerror}.", "Make its folder writable.") from error
+    if not os.access(paths.journal, os.W_OK | os.X_OK):
+        raise StoreError(f"{paths.journal} cannot be written.", "Make it writable for this user.")
+    # A store that is held is somebody's who may have it; one that is missing or empty is made by the first commit.
+    with suppress(StoreLockedError, StoreMissingError):
+        if paths.database.exists():
+            config = {**store.common_config(paths.database), "threads": 1}
+            with closing(store.connect(paths.database, config, read_only=True)) as connection:
+                store.require_ours(connection, paths.database, may_be_older=True)
+
+
+def serve(serving: Serving, sockets: list[socket.socket]) -> int:
+    """Serve until a signal ends it; the exit code is 0 after SIGTERM.
+
+    Raises:
+        KeyboardInterrupt: After SIGINT.
+    """
+    numbers = Numbers(serving.workers, receiver_metrics.COLUMNS)
+    if serving.workers == 1:
+        return _work(serving, sockets, numbers, 0, None)
+    try:
+        return Workers(serving.workers, partial(_work, serving, sockets, numbers), serving.announce).run()
+    finally:
+        # A worker that ended while another led has left its last records to that one, which may have ended first.
+        with suppress(StoreError, OSError):
+            reading.sync(serving.settings, timeout_seconds=0, progress=lambda *_: None)
+
+
+def _work(serving: Serving, sockets: list[socket.socket], numbers: Numbers, index: int, gone: int | None) -> int:
+    """One worker, until a signal ends it or the process that it was forked from is gone."""
+    recorder = Recorder(serving.settings)
+    end_telemetry = receiver_telemetry.start(serving.exporters)
+    intake = ReceiverIntake(Intake(serving.settings, recorder), serving.limits)
+    metrics = ReceiverMetrics(numbers, index)
+    receiver = Receiver(intake, serving.tokens, Health(serving.settings), metrics)
+    try:
+        _run(_Server(_config(serving, receiver, metrics), gone), sockets)
+    finally:
+        intake.close()
+        recorder.shutdown()
+        end_telemetry()  # the last commit is told too
+        recorder.remove()
+    return 0
+
+
+def _run(server: "_Server", sockets: list[socket.socket]) -> None:
+    # uvicorn raises a signal again once it has ended: after SIGTERM there is something left to do. And one that
+    # comes before uvicorn listens to signals must not be lost.
+    before = signal.signal(signal.SIGTERM, lambda *_: server.end())
+    try:
+        server.run(sockets)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends with the process that started it.
+
+    Args:
+        config: uvicorn's.
+        gone: A descriptor that can be read once that process is gone; None where nothing started it.
+    """
+
+    def __init__(self, config: uvicorn.Config, gone: int | None) -> None:
+        super().__init__(config)
+        self._gone = gone
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._gone is not None:
+            asyncio.get_running_loop().add_reader(self._gone, self.end)
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A terminal sends SIGINT to all processes: the one that started this one says when it is to end."""
+        if self._gone is None or sig != signal.SIGINT:
+            super().handle_exit(sig, frame)
+
+    def end(self) -> None:
+        """End once the requests that have begun are answered."""
+        self.should_exit = True
+
+
+def _config(serving: Serving, receiver: Receiver, metrics: ReceiverMetrics) -> uvicorn.Config:
+    for name in ("uvicorn", "uvicorn.error", "asyncio"):
+        # What clients do wrong is theirs to read; it must not fill our log.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    protocol: Any = partial(ReceiverProtocol, limits=serving.limits, metrics=metrics)
+    return uvicorn.Config(
+        receiver,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        ssl_certfile=serving.certificate,
+        ssl_keyfile=serving.key,
+    )

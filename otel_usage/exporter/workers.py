@@ -1,0 +1,94 @@
+"""The workers of a receiver: processes forked from one that does nothing else, each started again when it dies.
+
+They end when it does, however it does. What a worker does is the caller's.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_AWAITED: Final = (*_ENDING, signal.SIGCHLD)
+# A worker that dies at once is started again, but not all the time.
+_PAUSE_SECONDS: Final = 1.0
+
+
+class Workers:
+    """Keeps a number of workers running until it is told to end.
+
+    Args:
+        count: How many.
+        work: Run in each, with its index and a descriptor that can be read once this process is gone; gives the
+            worker's exit code.
+        announce: Takes a line for whoever operates it.
+    """
+
+    def __init__(self, count: int, work: Callable[[int, int], int], announce: Callable[[str], None]) -> None:
+        self._count = count
+        self._work = work
+        self._announce = announce
+        self._workers: dict[int, tuple[int, float]] = {}
+        self._ending: int | None = None
+        # Nobody writes into it: the end for reading is at its end once the other is closed by all who have it.
+        self._gone, self._alive = os.pipe()
+
+    def run(self) -> int:
+        """Run them until SIGTERM; the exit code is 0.
+
+        Raises:
+            KeyboardInterrupt: It was SIGINT.
+        """
+        before = signal.signal(signal.SIGCHLD, lambda *_: None)  # or some systems would not tell of it
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+        try:
+            for index in range(self._count):
+                self._start(index)
+            while self._workers:
+                self._await()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
+            signal.signal(signal.SIGCHLD, before)
+        if self._ending == signal.SIGINT:
+            raise KeyboardInterrupt
+        return 0
+
+    def _start(self, index: int, pause: float = 0.0) -> None:
+        pid = os.fork()
+        if pid:
+            self._workers[pid] = (index, time.monotonic())
+            return
+        code = 1
+        try:
+            os.close(self._alive)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
+            time.sleep(pause)
+            code = self._work(index, self._gone)
+        except Exception as error:  # nothing of what this process has on its stack is the worker's
+            self._announce(f"worker {os.getpid()} ends: {type(error).__name__}: {error}")
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _await(self) -> None:
+        number = signal.sigwait(_AWAITED)
+        if number in _ENDING:
+            self._ending = self._ending or number
+            for pid in self._workers:
+                os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ChildProcessError):  # none is left
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._bury(*ended)
+
+    def _bury(self, pid: int, status: int) -> None:
+        index, started = self._workers.pop(pid)
+        if self._ending is not None:
+            return
+        self._announce(f"worker {pid} ended with {os.waitstatus_to_exitcode(status)}; another takes its place")
+        self._start(index, _PAUSE_SECONDS if time.monotonic() - started < _PAUSE_SECONDS else 0.0)
