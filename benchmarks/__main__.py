@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import commit, journal, startup, store
+from benchmarks import collect, commit, ingest, journal, startup, store
 from benchmarks.measuring import Options
 from benchmarks.requests import comparison, ways
 
@@ -15,6 +15,8 @@ BENCHMARKS: Final[dict[str, Callable[[Options], None]]] = {
     "journal": journal.run,
     "commit": commit.run,
     "store": store.run,
+    "collect": collect.run,
+    "ingest": ingest.run,
 }
 
 

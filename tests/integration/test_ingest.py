@@ -1,0 +1,186 @@
+"""`otel-usage ingest` as people and scripts run it: exit codes, standard input, following, killed at any moment."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from otel_usage.exporter.leadership import leader_pid
+from otel_usage.exporter.store import connect_read_only
+from tests.unit.exporter.exported import FORMATS, TOKEN, line, lines, zstd
+from tests.unit.exporter.support import losses, numbers, paths_of, wait_until
+
+COMMAND = [sys.executable, "-m", "otel_usage.cli.main", "ingest"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of a process whose store is in this folder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    return {**inherited, "OTEL_USAGE_DATABASE": str(folder / "usage.duckdb"), "OTEL_USAGE_COMMIT_INTERVAL": "0.2"}
+
+
+def ingest(folder: Path, *arguments: object, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    """The command, run to its end."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=folder,
+        env=environment(folder),
+        timeout=120,
+        check=False,
+    )
+
+
+@contextmanager
+def running(folder: Path, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """The command, in the background."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment(folder),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def committed(folder: Path) -> list[int]:
+    """The span ids in the store, none as long as there is no store."""
+    if not paths_of(folder).database.exists():
+        return []
+    with connect_read_only(paths_of(folder).database) as connection:
+        return [number for (number,) in connection.execute("SELECT span_id FROM requests ORDER BY ALL").fetchall()]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The folder that a Collector writes to."""
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    return folder
+
+
+def test_what_a_script_sees(tmp_path: Path, source: Path) -> None:
+    """One line of summary on standard output, everything else on standard error, 0 for good and 1 for bad."""
+    path = source / "spans.jsonl"
+    path.write_bytes(lines([1, 2]))
+    done = ingest(tmp_path, path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (b"1 files, 2 spans: 2 requests kept, 0 skipped, 0 duplicates, 0 rejected, 0 bad lines\n")
+    path.write_bytes(lines([1, 2]) + b"no json with " + TOKEN.encode() + b"\n")
+    done = ingest(tmp_path, path)
+    assert done.returncode == 1
+    assert done.stdout == b"1 files, 2 spans: 2 requests kept, 0 skipped, 2 duplicates, 0 rejected, 1 bad lines\n"
+    assert done.stderr.startswith(f"{path}:3: ".encode()) and done.stderr.count(b"\n") == 1
+    assert TOKEN.encode() not in done.stderr
+
+
+def test_wrong_usage(tmp_path: Path) -> None:
+    """No file, or standard input followed, is wrong usage; a missing file fails; none of them makes a store."""
+    assert [ingest(tmp_path, *arguments).returncode for arguments in ((), ("--follow", "-"), ("missing",))] == [2, 2, 1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_standard_input(tmp_path: Path, kind: str) -> None:
+    """Every format comes through a pipe, compressed or not."""
+    assert ingest(tmp_path, "-", stdin=FORMATS[kind]([1, 2])).returncode == 0
+    assert ingest(tmp_path, "-", stdin=zstd.compress(FORMATS[kind]([3]))).returncode == 0
+    assert numbers(tmp_path) == [1, 2, 3]
+
+
+def test_standard_input_is_kept_as_it_comes(tmp_path: Path) -> None:
+    """What comes through a pipe that stays open is committed long before its end."""
+    with running(tmp_path, "-") as process:
+        assert process.stdin is not None
+        for number in (1, 2, 3):
+            process.stdin.write(lines([number]))
+            process.stdin.flush()
+            wait_until(lambda number=number: committed(tmp_path)[-1:] == [number])
+        process.stdin.write(line(4)[:-9])
+        process.stdin.close()
+        process.stdin = None
+        assert process.wait(60) == 1
+        _, stderr = process.communicate()
+    assert b"-:4: " in stderr
+    assert numbers(tmp_path) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
+def test_following_until_it_is_ended(tmp_path: Path, source: Path, with_signal: int) -> None:
+    """What is written, rotated and written anew is committed within moments; a signal ends it well."""
+    path = source / "spans.jsonl"
+    path.write_bytes(lines([1]))
+    with running(tmp_path, "--follow", source) as process:
+        wait_until(lambda: committed(tmp_path) == [1])
+        assert leader_pid(paths_of(tmp_path)) == process.pid
+        with path.open("ab") as file:
+            file.write(lines([2]) + line(3)[:40])
+        wait_until(lambda: committed(tmp_path) == [1, 2])
+        with path.open("ab") as file:
+            file.write(line(3)[40:] + b"\n")
+        path.rename(source / "spans-2026-11-21T09-26-29.501-size.jsonl")
+        path.write_bytes(lines([4]))
+        wait_until(lambda: committed(tmp_path) == [1, 2, 3, 4])
+        process.send_signal(with_signal)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert stdout == b"2 files, 4 spans: 4 requests kept, 0 skipped, 0 duplicates, 0 rejected, 0 bad lines\n"
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["once", "followed"])
+def test_killed_at_any_moment(tmp_path: Path, source: Path, follow: bool) -> None:
+    """SIGKILL again and again while files are read and written: in the end every span is one row."""
+    moments = random.Random(6)
+    arguments = ["--follow", source] if follow else [source]
+    path, number = source / "spans.jsonl", 0
+    for second in range(6):
+        with path.open("ab") as file, running(tmp_path, *arguments) as process:
+            wait_until(lambda: paths_of(tmp_path).journal.exists() or process.poll() is not None)
+            until = time.monotonic() + moments.uniform(0.0, 0.9)
+            while time.monotonic() < until:
+                file.write(line(*range(number + 1, number + 51)) + b"\n")
+                file.flush()
+                number += 50
+            process.send_signal(signal.SIGKILL)
+        if second % 3 == 2:
+            path.rename(source / f"spans-2026-11-21T09-26-{second:02d}.501-size.jsonl")
+    done = ingest(tmp_path, source)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert numbers(tmp_path) == list(range(1, number + 1))
+    assert ingest(tmp_path, source).stdout.startswith(b"0 files, 0 spans")
+    assert set(losses(tmp_path)) <= {"torn_line"}  # of a journal segment, whose request was read again
+
+
+def test_two_at_once(tmp_path: Path, source: Path) -> None:
+    """Two runs over the same files at the same time give every row once."""
+    (source / "spans.jsonl").write_bytes(b"".join(line(*range(n, n + 100)) + b"\n" for n in range(1, 5001, 100)))
+    with running(tmp_path, source) as first, running(tmp_path, source / "spans.jsonl") as second:
+        assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert numbers(tmp_path) == list(range(1, 5001))
+
+
+def test_permission_is_no_traceback(tmp_path: Path, source: Path) -> None:
+    """A file that may not be read is told, the others are read."""
+    (source / "a.jsonl").write_bytes(lines([1]))
+    (source / "b.jsonl").write_bytes(lines([2]))
+    (source / "b.jsonl").chmod(0)
+    done = ingest(tmp_path, source)
+    if os.geteuid() == 0:  # nothing is forbidden to root
+        assert (done.returncode, numbers(tmp_path)) == (0, [1, 2])
+    else:
+        assert (done.returncode, numbers(tmp_path)) == (1, [1])
+        assert done.stderr == f"{source / 'b.jsonl'}: Permission denied\n".encode()

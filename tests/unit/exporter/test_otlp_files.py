@@ -1,0 +1,261 @@
+"""Messages out of files in every format, however they are cut into blocks, torn or glued together."""
+
+import gzip
+import hashlib
+import itertools
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_usage.errors import OTLPDecodeError
+from otel_usage.exporter import framing, unpacking
+from otel_usage.exporter.file_intake import decode
+from otel_usage.exporter.framing import Framing, JSONLines, Message
+from otel_usage.exporter.length_prefixed import LengthPrefixed
+from otel_usage.exporter.otlp_files import OTLPFile, UnknownFormatError, detect
+from otel_usage.exporter.unpacking import unpacked
+from tests.unit.exporter.exported import FORMATS, WHOLE, frame, frames, line, lines, packed_frames, request, zstd
+
+
+def told(messages: Iterable[Message], reject: Callable[[Message, str], None]) -> tuple[list[int], list[Message]]:
+    """The numbers of the requests in these messages, and the messages that are none."""
+    numbers: list[int] = []
+    bad: list[Message] = []
+    for message in messages:
+        if message.problem:
+            bad.append(message)
+            continue
+        try:
+            scopes = decode(message)
+        except OTLPDecodeError as error:
+            reject(message, error.message)
+            continue
+        numbers += [span.span_id for scope in scopes or [] for span in scope.spans]
+    return numbers, bad
+
+
+def fed(made: Framing, *blocks: bytes) -> tuple[list[int], list[Message]]:
+    """What a framing tells of a file in these blocks, the end included."""
+
+    def messages() -> Iterable[Message]:
+        for block in blocks:
+            yield from made.feed(block)
+        yield from made.end()
+
+    return told(messages(), made.reject)
+
+
+def read(path: Path, content: bytes) -> tuple[list[int], list[Message]]:
+    """What a file of this content tells."""
+    path.write_bytes(content)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        file = OTLPFile(fd)
+        numbers, bad = told(file.messages(), file.reject)
+        more, torn = told(file.end(), file.reject)
+    finally:
+        os.close(fd)
+    return numbers + more, bad + torn
+
+
+@pytest.mark.parametrize("whole", WHOLE)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_is_known_by_its_content(tmp_path: Path, kind: str, whole: str) -> None:
+    """Whatever the file is called, its messages come out in order."""
+    assert read(tmp_path / "anything", WHOLE[whole](FORMATS[kind](range(1, 40)))) == (list(range(1, 40)), [])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@given(cuts=st.lists(st.integers(0, 4000), max_size=12))
+def test_blocks_may_be_cut_anywhere(kind: str, cuts: list[int]) -> None:
+    """Where a block ends changes nothing."""
+    content = FORMATS[kind](range(1, 6))
+    made = (detect(content) or JSONLines)()
+    bounds = [0, *sorted(cuts), len(content)]
+    blocks = [content[start:end] for start, end in itertools.pairwise(bounds)]
+    assert fed(made, *blocks) == ([1, 2, 3, 4, 5], [])
+    assert made.offset >= len(content)
+
+
+@pytest.mark.parametrize("whole", ["gzip", "zstd"])
+def test_compressed_files_may_have_several_parts(tmp_path: Path, whole: str) -> None:
+    """Files that were compressed in parts and put together are one file."""
+    content = WHOLE[whole](lines([1, 2])) + WHOLE[whole](lines([3])) + WHOLE[whole](b"")
+    assert read(tmp_path / "file", content) == ([1, 2, 3], [])
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf" + lines([1, 2]), lines([1]) + b"\n \r\n" + lines([2])[:-1]])
+def test_what_editors_do_to_lines_is_no_matter(content: bytes) -> None:
+    """A byte order mark, blank lines, CRLF, a missing last newline."""
+    assert fed(JSONLines(), content) == ([1, 2], [])
+    assert fed(JSONLines(), content.replace(b"\n", b"\r\n")) == ([1, 2], [])
+
+
+def test_bad_lines_say_where_they_are_and_stop_nothing() -> None:
+    """Line and offset of what is none, without a word of it."""
+    secret = b'{"resourceSpans":"Bearer secret-of-somebody"}'
+    numbers, bad = fed(JSONLines(), lines([1]) + secret + b"\n" + lines([2]) + b"{}\n" + lines([3]))
+    assert numbers == [1, 2, 3]
+    assert [(each.line, each.offset, each.length) for each in bad] == [
+        (2, len(lines([1])), len(secret)),
+        (4, len(lines([1]) + secret + b"\n" + lines([2])), 2),
+    ]
+    assert "secret" not in "".join(each.problem for each in bad)
+
+
+@pytest.mark.parametrize("torn_at", [1, 12, 30, 200])
+def test_a_torn_line_and_the_one_glued_to_it(torn_at: int) -> None:
+    """A Collector that appends after it was killed glues the next request to the torn one: only the torn is lost."""
+    torn = line(1)[:torn_at]
+    numbers, bad = fed(JSONLines(), torn + lines([2, 3]))
+    assert numbers == [2, 3]
+    assert [(each.line, each.offset, each.length) for each in bad] == [(1, 0, torn_at)]
+
+
+def test_a_line_without_its_newline_and_the_next() -> None:
+    """Killed between a line and its newline: both requests are whole, and so is a third after a torn one."""
+    assert fed(JSONLines(), line(1) + line(2) + b"\n") == ([1, 2], [])
+    numbers, bad = fed(JSONLines(), line(1) + line(9)[:70] + line(2) + line(3) + b"\n" + lines([4]))
+    assert numbers == [1, 2, 3, 4]
+    assert [each.length for each in bad] == [70]
+
+
+@pytest.mark.parametrize("make", [frames, packed_frames])
+@pytest.mark.parametrize("cut", [1, 3, 5, 40, 100])
+def test_a_torn_message_and_those_glued_to_it(make: Callable[[Iterable[int]], bytes], cut: int) -> None:
+    """After a torn message of protobuf the next whole one is found, and the stretch between is told once."""
+    first, torn = make([1]), make([2])[:cut]
+    for more in ([3], range(3, 60)):
+        content = first + torn + make(more)
+        numbers, bad = fed(LengthPrefixed(), *(content[at : at + 97] for at in range(0, len(content), 97)))
+        assert numbers == [1, *more]
+        assert [(each.offset, each.length) for each in bad] == [(len(first), cut)]
+
+
+def test_a_message_that_is_none_is_told_and_the_next_is_found() -> None:
+    """A frame of garbage, and a length beyond all bounds, cost only themselves."""
+    garbage = frame(b"\x0aBearer secret-of-somebody")
+    numbers, bad = fed(LengthPrefixed(), frames([1]) + garbage + frames([2]) + b"\xff\xff\xff\xff" + frames([3]))
+    assert numbers == [1, 2, 3]
+    assert [each.length for each in bad] == [len(garbage), 4]
+    assert "secret" not in "".join(each.problem for each in bad)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_torn_end_is_told(kind: str) -> None:
+    """Of a message that was not finished, its beginning and its bytes are told."""
+    content = FORMATS[kind]([1, 2, 3])
+    start = len(FORMATS[kind]([1, 2]))
+    numbers, bad = fed((detect(content) or JSONLines)(), content[:-20])
+    assert numbers == [1, 2]
+    assert [(each.offset, each.length) for each in bad] == [(start, len(content) - 20 - start)]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("whole", WHOLE)
+def test_reading_goes_on_where_it_was_left(tmp_path: Path, kind: str, whole: str) -> None:
+    """A file that has grown is read on, by the same reader or by one that knows the position."""
+    path = tmp_path / "file"
+    first, all_ = WHOLE[whole](FORMATS[kind]([1, 2])), FORMATS[kind]([1, 2, 3])
+    path.write_bytes(first)
+    file = OTLPFile(os.open(path, os.O_RDONLY))
+    assert told(file.messages(), file.reject) == ([1, 2], [])
+    path.write_bytes(first + WHOLE[whole](all_[len(FORMATS[kind]([1, 2])) :]))
+    offset, line_number = file.offset, file.line
+    assert told(file.messages(), file.reject) == ([3], [])
+    os.close(file.fd)
+    later = OTLPFile(os.open(path, os.O_RDONLY), offset, line_number)
+    assert told(later.messages(), later.reject) == ([3], [])
+    assert (later.offset, later.line) == (file.offset, file.line)
+    os.close(later.fd)
+
+
+@pytest.mark.parametrize(
+    "content", [b"not ours at all", b'{"name": "a package"}', b"\x7fELF............", b"[]        "]
+)
+def test_other_files_are_none_of_ours(tmp_path: Path, content: bytes) -> None:
+    """What a Collector does not write is told before a line of it is read."""
+    with pytest.raises(UnknownFormatError):
+        read(tmp_path / "file", content)
+
+
+def test_empty_and_tiny_files(tmp_path: Path) -> None:
+    """Nothing is nothing; a few bytes are the beginning of something."""
+    assert read(tmp_path / "file", b"") == ([], [])
+    assert read(tmp_path / "file", b"\n\n") == ([], [])
+    assert [each.length for each in read(tmp_path / "file", b'{"re')[1]] == [4]
+
+
+@pytest.mark.parametrize("whole", ["gzip", "zstd"])
+def test_damaged_compression(tmp_path: Path, whole: str) -> None:
+    """What comes before the damage is told; where the data only ends too early, that is told too."""
+    content = WHOLE[whole](lines([1])) + WHOLE[whole](lines([2]))
+    numbers, bad = read(tmp_path / "file", content + WHOLE[whole](lines([3]))[:40])
+    assert numbers == [1, 2]
+    assert "the compressed data ends too early" in [each.problem for each in bad]
+    with pytest.raises(OTLPDecodeError, match="damaged"):
+        read(tmp_path / "file", content + b"no gzip, no zstd")
+
+
+def test_lines_too_long_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line beyond the bound is told with its length, the next one is read."""
+    monkeypatch.setattr(framing, "MAX_MESSAGE_BYTES", 4096)
+    endless = b"x" * 1000
+    numbers, bad = fed(
+        JSONLines(), lines([1]), *[endless] * 10, b"\n" + lines([2]), b"y" * 5000 + b"\n", *[endless] * 6
+    )
+    assert numbers == [1, 2]
+    assert [(each.length, each.data) for each in bad] == [(10_000, b""), (5000, b""), (6000, b"")]
+
+
+def test_a_message_that_grows_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A little message that decompresses to more than the bound is none, and not held."""
+    monkeypatch.setattr(unpacking, "MAX_MESSAGE_BYTES", 4096)
+    assert unpacked(zstd.compress(bytes(4096))) == bytes(4096)
+    with pytest.raises(OTLPDecodeError, match="longer"):
+        unpacked(zstd.compress(bytes(1 << 20)))
+    with pytest.raises(OTLPDecodeError, match="end"):
+        unpacked(zstd.compress(bytes(100))[:-1])
+
+
+def test_a_compressed_file_is_unpacked_in_pieces(tmp_path: Path) -> None:
+    """A hundred megabytes in a hundred kilobytes are never in memory at once."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = packer.compress(lines([1])) + b"".join(packer.compress(b" " * (1 << 20)) for _ in range(100))
+    path = tmp_path / "file"
+    path.write_bytes(bomb + packer.compress(b"\n" + lines([2])) + packer.flush())
+    file = OTLPFile(os.open(path, os.O_RDONLY))
+    held = [len(message.data) for message in file.messages()]
+    os.close(file.fd)
+    assert max(held) < 1000
+
+
+@given(st.binary(max_size=300), st.integers(0, 3))
+def test_whatever_a_file_says_nothing_breaks(noise: bytes, place: int) -> None:
+    """Noise between whole messages is told or ignored; lines before and after it are read."""
+    for made, content in ((JSONLines(), lines), (LengthPrefixed(), frames)):
+        numbers, _ = fed(made, content([1, 2])[: 10_000 if place else 0], noise, b"\n", content([3]))
+        assert set(numbers) <= {1, 2, 3}
+        assert not place or numbers[:2] == [1, 2]
+
+
+def test_the_digest_of_what_is_read_is_the_files(tmp_path: Path) -> None:
+    """A file of many blocks loses and repeats no byte."""
+    content = lines(range(1, 6000))
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(content, 1))
+    file = OTLPFile(os.open(path, os.O_RDONLY))
+    digest = hashlib.sha256(b"".join(message.data + b"\n" for message in file.messages()))
+    os.close(file.fd)
+    assert digest.digest() == hashlib.sha256(content).digest()
+
+
+def test_an_unknown_request_of_the_right_frame() -> None:
+    """The frames of protobuf hold what was sent."""
+    (message,) = LengthPrefixed().feed(frame(request(7).SerializeToString()))
+    assert (message.data, message.offset, message.line) == (request(7).SerializeToString(), 0, 0)
