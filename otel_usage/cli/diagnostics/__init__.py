@@ -26,6 +26,7 @@ def examine(settings: Settings, environ: Mapping[str, str] = _NOTHING) -> list[F
         *environment.frameworks(found, environ),
         *environment.contrib_versions(found),
         *environment.launcher(),
+        *environment.forwarding(found, settings),
         *store.configuration(settings),
         *store.examine(settings),
     ]
