@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-oldest check format lint types imports docs bench soak clean
+.PHONY: help demo test test-oldest check format lint types imports docs validate-collector bench soak clean
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .venv/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "otel-usage needs Python 3.11 or later: make PYTHON=python3.12 ...")'
@@ -56,6 +56,9 @@ imports: .venv/.dev ## who may import whom
 
 docs: .venv/.dev ## the tests of the documentation alone
 	$(BIN)/python -m pytest tests/contracts
+
+validate-collector: ## would a Collector start with collector-config/?
+	collector-config/validate
 
 bench: .venv/.dev ## measure; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
