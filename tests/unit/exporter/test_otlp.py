@@ -5,6 +5,7 @@ import math
 
 import pytest
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -333,3 +334,24 @@ def test_missing_extra(monkeypatch):
     monkeypatch.delattr(sys.modules["otel_usage.exporter"], "otlp_protobuf", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'otel-usage\[otlp\]'"):
         otlp.decode_protobuf(b"")
+
+
+@given(
+    TEXT,
+    TEXT | st.integers(0, 300) | st.booleans(),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=4),
+)
+@settings(max_examples=500, deadline=None)
+def test_the_short_way_reads_what_protobuf_reads(name, value, changes):
+    """An attribute that is read by its lengths alone says what the library reads, damaged or not."""
+    data = bytearray(KeyValue(key=name, value=any_value(value)).SerializeToString())
+    for position, byte in changes:
+        if position < len(data):
+            data[position] = byte
+    try:
+        expected = otlp_protobuf._parsed_pair(bytes(data))
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            otlp_protobuf._pair(bytes(data))
+    else:
+        assert otlp_protobuf._pair(bytes(data)) == expected
