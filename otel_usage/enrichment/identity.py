@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MAX_USER_LENGTH: Final = 256
-_CACHE_SIZE: Final = 1024
+_CACHE_SIZE: Final = 8192
 _DIGEST: Final = blake2b(digest_size=16, key=os.urandom(32))
 
 _REFUSED: Final = (401, 403)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_usage.enrichment import privacy
 from otel_usage.enrichment.privacy import (
     fingerprint,
     hint,
@@ -328,3 +329,32 @@ def test_any_key_is_judged(name: str) -> None:
 def test_redact_parameter(query: str, expected: str) -> None:
     """A parameter that an application uses for its key is redacted, whatever it is called and however it is spelled."""
     assert redact_parameter(query, "k") == expected
+
+
+NAMES = st.sampled_from(
+    [
+        *sorted(privacy._SECRET_PARAMETERS),
+        *privacy._SECRET_PARAMETER_ENDINGS,
+        "my_key",
+        "page",
+        "s",
+        "%74oken",
+        "\u212aey",
+    ]
+)
+
+
+def spell(name: str, mark: str, position: int, upper: bool) -> str:
+    """The name with a mark in it, perhaps in capitals."""
+    marked = name[:position] + mark + name[position:]
+    return marked.upper() if upper else marked
+
+
+SPELLED = st.builds(spell, NAMES, st.sampled_from(["", "-", "_"]), st.integers(0, 9), st.booleans())
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "&", ";", "x[", "user%5B"]), SPELLED, ANY_TEXT), max_size=4))
+def test_a_glance_misses_no_secret(parameters: list[tuple[str, str, str]]) -> None:
+    """What is not looked at more closely has nothing that a closer look would redact."""
+    query = "".join(f"{before}{name}={value}" for before, name, value in parameters)
+    assert redact_query(query) == privacy._QUERY_SEGMENT.sub(privacy._redact_segment, query)
