@@ -20,6 +20,8 @@ RESOURCE_PARENT_ID: Final = "usage.resource.parent.id"
 ACTION: Final = "usage.action"
 OPERATION: Final = "usage.operation"
 SAMPLED: Final = "usage.sampled"
+# On an ordinary span whose application sends the record of the request itself, which knows more.
+FORWARDED: Final = "usage.forwarded"
 
 RESOURCE_KEYS: Final = (RESOURCE_TYPE, RESOURCE_ID, RESOURCE_NAME, RESOURCE_PARENT_TYPE, RESOURCE_PARENT_ID)
 TOKEN_KEYS: Final = (TOKEN_ID, TOKEN_NAME, TOKEN_SCHEME, TOKEN_HINT)

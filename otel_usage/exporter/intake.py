@@ -34,7 +34,7 @@ class Taken:
 
     Attributes:
         requests: Their records are in the journal.
-        skipped: They are no HTTP requests.
+        skipped: They are no HTTP requests, or their applications send the records of them besides.
         left_out: Anonymous ones, where the settings leave these out.
         rejected: They can never be kept: ids of a wrong length, or a record that cannot be encoded.
     """
@@ -92,6 +92,7 @@ class _Batch:
         self._settings = settings
         self._token_key = token_key
         self._spans = 0
+        self._copied = 0
 
     def add(self, scope: ScopeSpans) -> None:
         self._spans += len(scope.spans) + scope.others + scope.invalid
@@ -106,11 +107,15 @@ class _Batch:
 
     def taken(self) -> Taken:
         counts = self.counts
-        left_out, skipped = counts[ANONYMOUS_LEFT_OUT], counts[NOT_A_REQUEST]
+        left_out, skipped = counts[ANONYMOUS_LEFT_OUT], counts[NOT_A_REQUEST] + self._copied
         requests = len(self.lines)
         return Taken(self._spans, requests, skipped, left_out, self._spans - requests - skipped - left_out)
 
     def _add(self, span: SpanData, service: Service, is_ours: bool) -> None:
+        if not is_ours and span.attributes.get(key.FORWARDED) is True:
+            # Whichever came first would be kept, and the application's own record knows more.
+            self._copied += 1
+            return
         attributes, secrets = (span.attributes, ()) if is_ours else self._described(span)
         record = from_span(span, attributes, service, privacy_level=self._settings.privacy_level, count=self._count)
         if record is None:

@@ -60,6 +60,7 @@ class UsageSpanProcessor(SpanProcessor):
         close: Called by `shutdown`.
         lost: Called for a request that could not be kept.
         is_alone: Whether nobody else gets to see the spans; then they are not given their attributes.
+        is_forwarded: Whether the request is also sent as a usage copy; whoever receives both is told by an attribute.
     """
 
     def __init__(
@@ -70,6 +71,8 @@ class UsageSpanProcessor(SpanProcessor):
         close: Callable[[], None],
         lost: Callable[[], None] = lambda: None,
         is_alone: Callable[[], bool] = lambda: False,
+        *,
+        is_forwarded: bool = False,
     ) -> None:
         self._keep = keep
         self._token_key = token_key
@@ -77,6 +80,7 @@ class UsageSpanProcessor(SpanProcessor):
         self._close = close
         self._lost = lost
         self._is_alone = is_alone
+        self._span_only = {key.FORWARDED: True} if is_forwarded else {}
         self._warned = False
         self.active = True
 
@@ -153,7 +157,8 @@ class UsageSpanProcessor(SpanProcessor):
         state.overlay, state.secrets = found, description.secrets
         if span.is_recording() and not self._is_alone():
             sizes = _sizes(state) if state.counted and state.end_time_ns is not None else {}
-            span.set_attributes({name: value for name, value in (found | sizes).items() if name not in _RECORD_ONLY})
+            told = found | sizes | self._span_only
+            span.set_attributes({name: value for name, value in told.items() if name not in _RECORD_ONLY})
 
     def _warn(self, message: str) -> None:
         if not self._warned:

@@ -139,6 +139,19 @@ def test_described_already(recorder, tmp_path):
     assert second["path"] == "/reset/0123456789abcdef0", "the application has cleaned it by its own rules"
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_an_application_that_sends_usage_copies(recorder, tmp_path, is_first):
+    """The copy is kept, whichever comes first, and the ordinary span is counted; without the mark both are."""
+    ordinary = {"http.request.method": "GET", "usage.sampled": True}
+    marked = scope(span(1, {**ordinary, "usage.forwarded": True}))
+    copy = scope(span(1, {**ordinary, "http.response.body.size": 7}), name=SCOPE_NAME)
+    others = scope(span(2, {**ordinary, "usage.forwarded": "true"}), span(3, ordinary))
+    taken = take(recorder, tmp_path, *([marked, copy] if is_first else [copy, marked]), others)
+    assert taken == Taken(spans=4, requests=3, skipped=1)
+    assert [record.get("response_bytes") for record in lines(tmp_path)] == [7, None, None]
+    assert "attributes" not in lines(tmp_path)[1]
+
+
 @pytest.mark.parametrize(("flags", "expected"), [(0, None), (256, None), (257, True), (259, True), (258, False)])
 def test_sampled(recorder, tmp_path, flags, expected):
     """The low byte of the flags says it, where any bit of it is set."""

@@ -16,11 +16,19 @@ KEY = b"k" * 32
 class Kept(list[FinishedRequest]):
     """What was kept, and the tracer that makes request spans."""
 
-    def __init__(self, sampler: Sampler | None = None, keep: Callable[[FinishedRequest], Any] | None = None) -> None:
+    def __init__(
+        self,
+        sampler: Sampler | None = None,
+        keep: Callable[[FinishedRequest], Any] | None = None,
+        *,
+        is_forwarded: bool = False,
+    ) -> None:
         super().__init__()
         provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         wrap_sampler(provider)
-        self.processor = UsageSpanProcessor(keep or self.append, lambda: KEY, lambda _: True, lambda: None)
+        self.processor = UsageSpanProcessor(
+            keep or self.append, lambda: KEY, lambda _: True, lambda: None, is_forwarded=is_forwarded
+        )
         provider.add_span_processor(self.processor)
         self.tracer = provider.get_tracer("test")
 

@@ -51,6 +51,15 @@ def test_unsampled_requests_are_kept():
     assert kept.overlay["usage.sampled"] is False
 
 
+@pytest.mark.parametrize("is_forwarded", [True, False])
+def test_the_span_tells_of_a_usage_copy(is_forwarded):
+    """Where the request is sent besides, its ordinary span says so, and the copy does not."""
+    kept = Kept(is_forwarded=is_forwarded)
+    kept.start().end()
+    assert kept[0].span.attributes.get("usage.forwarded", False) is is_forwarded
+    assert "usage.forwarded" not in kept.overlay
+
+
 def test_attributes_are_on_the_span(state):
     """What was found is on the ended span, under the documented names."""
     kept = Kept()
