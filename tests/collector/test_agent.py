@@ -374,3 +374,37 @@ def test_to_files(collector_binary: Path, tmp_path: Path) -> None:
     kept = [row for line in written.splitlines() if line for row in rows(decode_json(line))]
     assert [row["token_id"] for row in kept] == [fingerprint(TOKEN_KEY.encode(), MARK)] * 4
     check_raw(written)
+
+
+PATH_SECRET = "Zq9path0123456789"
+
+
+@pytest.mark.parametrize(
+    ("route", "path", "kept"),
+    [
+        ("/reset/{token}", f"/reset/{PATH_SECRET}", "/reset/REDACTED"),
+        ("/reset/<token>/", f"/reset/{PATH_SECRET}/", "/reset/REDACTED/"),
+        ("/reset/<string:reset_token>", f"/reset/{PATH_SECRET}", "/reset/REDACTED"),
+        ("/users/:id/reset/:token", f"/users/7/reset/{PATH_SECRET}", "/users/7/reset/REDACTED"),
+        ("reset/<uidb64>/<token>/", f"/reset/MQ/{PATH_SECRET}/", "/reset/MQ/REDACTED/"),
+        ("/reset/{token}/confirm", f"/reset/{PATH_SECRET}/confirm", None),
+        ("/files/{secret:path}", f"/files/a/{PATH_SECRET}", None),
+        ("^reset/(?P<token>[a-z]+)/$", f"/reset/{PATH_SECRET}/", None),
+        ("/tokens/{id}", "/tokens/17", "/tokens/17"),
+        ("/datasets/{id}", "/datasets/17", "/datasets/17"),
+    ],
+)
+@pytest.mark.parametrize("names", ["stable", "old", "name only"])
+def test_credentials_in_paths(passage: Passage, route: str, path: str, kept: str | None, names: str) -> None:
+    """What stands where the route says that a credential does is nowhere in what the agent sends."""
+    # No instrumentation makes a span's name of an expression.
+    stated = {} if names == "name only" and "(?" not in route else {"http.route": route}
+    if names == "old":
+        said = {"http.method": "GET", "http.target": f"{path}?a=1", "http.url": f"http://h{path}?a=1"}
+    else:
+        said = {"http.request.method": "GET", "url.path": path, "url.full": f"http://h{path}"}
+    name = f"GET {route}" if names == "name only" else f"GET {path}"
+    [left] = passage.through([{**span_of({**said, **stated}), "name": name}])
+    target = left["attributes"].get("http.target", "").partition("?")[0]
+    assert (left["attributes"].get("url.path") or target or None) == kept
+    assert PATH_SECRET.encode() not in passage.raw
