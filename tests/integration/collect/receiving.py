@@ -156,12 +156,13 @@ def receiving(
     if launcher:
         arguments = [str(BIN / "opentelemetry-instrument"), *arguments]
     with (directory / "receiver.log").open("ab") as log:
+        said_before = log.tell()
         process = subprocess.Popen(
             arguments, cwd=directory, env=variables, stdout=log, stderr=log, start_new_session=True
         )
     receiver = Receiving(directory, process, 0, variables)
     try:
-        wait_for(lambda: "listening on" in receiver.log or process.poll() is not None)
+        wait_for(lambda: "listening on" in receiver.log[said_before:] or process.poll() is not None)
         assert process.poll() is None, receiver.log
         receiver.port = int(re.findall(r"listening on http\S+:(\d+)", receiver.log)[-1])
         yield receiver

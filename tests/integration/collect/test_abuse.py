@@ -5,7 +5,6 @@ import gzip
 import resource
 import selectors
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +12,7 @@ import pytest
 from backports import zstd
 
 from otel_usage.exporter.otlp_wire import length_delimited
-from tests.integration.collect.receiving import JSON, PROTOBUF, body_of, receiving
+from tests.integration.collect.receiving import JSON, PROTOBUF, Client, body_of, receiving
 from tests.integration.site import wait_for
 
 MEBIBYTE = 1 << 20
@@ -115,7 +114,7 @@ GARBAGE = {
     "a length and chunks": HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a length that is none": HEAD + b"Content-Length: -1\r\n\r\n",
     "a chunk that is none": HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
-    "a header without a name": b"GET / HTTP/1.1\r\n: x\r\n\r\n",
+    "a header without a name": b"GET / HTTP/1.1\r\nConnection: close\r\n: x\r\n\r\n",
     "a null byte": b"GET / HTTP/1.1\r\nHost: \x00\r\n\r\n",
 }
 
@@ -260,12 +259,12 @@ def test_more_connections_than_there_may_be(tmp_path):
 def test_more_requests_than_are_worked_on(tmp_path):
     """While a large one is worked on those beyond the bound are told to come again; then they are taken."""
     with receiving(tmp_path, "--max-requests", "1") as receiver:
-        large = threading.Thread(target=receiver.post, args=(body_of(range(100, 60_100)),))
-        large.start()
-        answer = wait_for(lambda: (answer := receiver.post(body_of([1]))).status == 503 and answer)
-        assert answer.headers["retry-after"] == "1"
-        large.join()
-        assert receiver.post(body_of([2])).status == 200
+        large = Client(receiver, 100, batch=60_000)
+        with large:
+            answer = wait_for(lambda: (answer := receiver.post(body_of([1]))).status == 503 and answer)
+            assert answer.headers["retry-after"] == "1"
+            large.wait_for(0)
+        wait_for(lambda: receiver.post(body_of([2])).status == 200)
         assert {2, 100, 60_099} <= set(receiver.rows())
 
 

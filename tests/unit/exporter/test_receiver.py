@@ -1,0 +1,273 @@
+"""The receiver's parts by themselves; the whole of it is in tests/integration/collect."""
+
+import asyncio
+import gzip
+import logging
+import time
+from http import HTTPStatus
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from otel_usage.errors import ConfigurationError, JournalUnavailableError, OTLPDecodeError
+from otel_usage.exporter import bearer, listening, otlp_answers, prometheus, receiver_metrics, receiver_telemetry
+from otel_usage.exporter.intake import Taken
+from otel_usage.exporter.otlp import ScopeSpans, SpanData
+from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
+from otel_usage.exporter.receiver import Receiver
+from otel_usage.exporter.receiver_health import Health
+from otel_usage.exporter.receiver_intake import ReceiverIntake
+from otel_usage.exporter.receiver_limits import Limits, within
+from otel_usage.exporter.receiver_metrics import ReceiverMetrics
+from otel_usage.exporter.receiver_numbers import Numbers
+from otel_usage.exporter.request_body import BodyTooLargeError, decompress
+from tests.unit.exporter.support import settings_of
+
+
+class FailingIntake:
+    """An intake that cannot take anything."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def take(self, scopes):
+        for _ in scopes:
+            pass
+        raise self.error
+
+
+def asked(tmp_path, intake, *, headers=(), body=b"", path="/v1/traces", method="POST", limits=None, receive=None):
+    """Status, headers and body of the answer to one request."""
+    return asyncio.run(_ask(tmp_path, intake, headers, body, path, method, limits or Limits(), receive))
+
+
+async def _ask(tmp_path, intake, headers, body, path, method, limits, receive):
+    numbers = Numbers(1, receiver_metrics.COLUMNS)
+    taking = ReceiverIntake(intake, limits)
+    receiver = Receiver(taking, (), Health(settings_of(tmp_path)), ReceiverMetrics(numbers))
+    sent = []
+
+    async def receive_body():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "scheme": "http",
+        "query_string": b"",
+        "headers": [(b"content-type", JSON.encode()), *headers],
+        "server": ("127.0.0.1", 4318),
+        "client": ("127.0.0.1", 1),
+        "http_version": "1.1",
+    }
+    try:
+        await receiver(scope, receive or receive_body, send)
+    finally:
+        taking.close()
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
+
+
+UNEXPECTED = (
+    RuntimeError("Bearer secret"),
+    MemoryError(),
+    UnicodeDecodeError("utf-8", b"secret", 0, 1, "x"),
+    OSError(),
+)
+
+
+@pytest.mark.parametrize("error", UNEXPECTED, ids=lambda error: type(error).__name__)
+def test_the_unexpected_is_503(tmp_path, caplog, error):
+    """Whatever goes wrong may pass; the log says what and where, and nothing of what was sent."""
+    status, headers, body = asked(tmp_path, FailingIntake(error), body=b"{}")
+    assert (status, headers[b"retry-after"]) == (503, b"5")
+    assert b"secret" not in body
+    assert "secret" not in caplog.text
+    assert type(error).__name__ in caplog.text
+    assert "test_receiver.py" in caplog.text
+
+
+def test_a_full_journal_is_503(tmp_path, caplog):
+    """It is no surprise, and nothing is logged here: the journal does."""
+    status, headers, _ = asked(tmp_path, FailingIntake(JournalUnavailableError("full")), body=b"{}")
+    assert (status, headers[b"retry-after"]) == (503, b"5")
+    assert not caplog.records
+
+
+def test_a_request_that_the_server_cancels_is_503(tmp_path):
+    """When the time for a graceful end is over, what is in flight is told to come again."""
+
+    async def cancel():
+        raise asyncio.CancelledError
+
+    status, headers, _ = asked(tmp_path, FailingIntake(RuntimeError()), receive=cancel)
+    assert (status, headers[b"retry-after"]) == (503, b"1")
+
+
+def test_a_body_that_is_shorter_than_announced_is_503(tmp_path):
+    """Never a success for what was not read, whatever a server makes of it."""
+    headers = [(b"content-length", b"10")]
+    assert asked(tmp_path, FailingIntake(RuntimeError()), headers=headers, body=b"{}")[0] == 503
+
+
+def test_a_disk_that_takes_too_long_is_503(tmp_path, monkeypatch):
+    """The client is told to come again before it gives up by itself."""
+    monkeypatch.setattr("otel_usage.exporter.receiver_intake._PATIENCE_SECONDS", 0.01)
+
+    class Slow:
+        def take(self, scopes):
+            time.sleep(0.2)
+            return Taken()
+
+    assert asked(tmp_path, Slow(), body=b"{}")[0] == 503
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 405, 413, 415, 503])
+def test_failures_are_google_rpc_status(status):
+    """Code and message, as protobuf's framing has them."""
+    made = otlp_answers.failure(PROTOBUF, status, "why" * 100)
+    code = {401: 16, 404: 12, 405: 12, 503: 14}.get(status, 3)
+    assert made.content == bytes([0x08, code, 0x12, 0xAC, 0x02]) + b"why" * 100
+    assert otlp_answers.failure("text/html", HTTPStatus(status), "why").media_type == JSON
+
+
+def test_partial_success():
+    """Only where something is rejected, with the number in both forms."""
+    assert otlp_answers.success(PROTOBUF, 0).content == b""
+    told = ExportTraceServiceResponse.FromString(otlp_answers.success(PROTOBUF, 300).content).partial_success
+    assert told.rejected_spans == 300
+    assert told.error_message
+    assert b'"rejectedSpans": "300"' in otlp_answers.success(JSON, 300).content
+
+
+def test_decompression_within_a_bound():
+    """The bound may be reached, not passed."""
+    body = gzip.compress(bytes(1000))
+    assert decompress(body, "gzip", 1000) == bytes(1000)
+    for encoding, sent in (("gzip", body), ("identity", bytes(1000))):
+        with pytest.raises(BodyTooLargeError):
+            decompress(sent, encoding, 999)
+
+
+def test_members_that_end_where_a_piece_does():
+    """Compressed bodies are read in pieces of 64 KiB; a member may end anywhere, also there."""
+    contents = (bytes(size) for size in range(65_000, 65_536))
+    content = next(content for content in contents if len(gzip.compress(content, 0)) == 65_536)
+    assert decompress(gzip.compress(content, 0) + gzip.compress(b"more"), "gzip", 1 << 20) == content + b"more"
+
+
+def span(**attributes) -> SpanData:
+    return SpanData(1, 2, None, 3, 4, "GET", attributes, 1)
+
+
+def test_spans_beyond_the_limits():
+    """One with too many attributes, or one nested too deeply, is invalid; at the limit it is kept."""
+    limits = Limits(attributes=3, depth=2)
+    good = [span(a=1, b=2, c=3), span(a=[[1], [2]]), span(a={"b": [1]})]
+    bad = [span(a=1, b=2, c=3, d=4), span(a=[[[]]]), span(a={"b": {"c": {}}})]
+    (scope,) = within([ScopeSpans({}, "", [*good, *bad], invalid=1)], limits)
+    assert (scope.spans, scope.invalid) == (good, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "loopback"),
+    [
+        ("127.0.0.1:4318", "127.0.0.1", 4318, True),
+        ("localhost:0", "localhost", 0, True),
+        ("[::1]:4318", "::1", 4318, True),
+        (":4318", "", 4318, False),
+        ("0.0.0.0:4318", "0.0.0.0", 4318, False),
+        ("[::]:1", "::", 1, False),
+        ("collector.example:4318", "collector.example", 4318, False),
+    ],
+)
+def test_addresses(text, host, port, loopback):
+    """Host and port, and whether only this machine reaches it."""
+    address = listening.parse_address(text)
+    assert address == listening.Address(host, port)
+    assert address.is_loopback() is loopback
+
+
+@pytest.mark.parametrize("text", ["", "4318", "host", "host:", "host:port", "::1:4318", "host:65536", "host:-1", "h:٣"])
+def test_what_is_no_address(text):
+    """It is refused, and shown."""
+    with pytest.raises(ConfigurationError, match="--listen"):
+        listening.parse_address(text)
+
+
+def test_listening_twice():
+    """A port that is in use is refused, and nothing stays open."""
+    (listener,) = listening.listen(listening.Address("127.0.0.1", 0))
+    with listener, pytest.raises(ConfigurationError, match="in use"):
+        listening.listen(listening.Address("127.0.0.1", listener.getsockname()[1]))
+    assert listener.fileno() == -1
+
+
+def test_tokens(tmp_path):
+    """One a line; the scheme in any case, the token as it stands."""
+    (tmp_path / "tokens").write_text("one\n\n  two  \n")
+    tokens = bearer.read_tokens(tmp_path / "tokens")
+    assert tokens == ("one", "two")
+    for header in ("Bearer one", "bearer two", "BEARER  two "):
+        assert bearer.is_authorized(header, tokens)
+    for header in ("Bearer tw", "Token one", "Bearer \u00e9", "Bearer ", "one"):
+        assert not bearer.is_authorized(header, tokens)
+    assert not bearer.is_authorized("", tokens)
+    assert bearer.is_authorized("", ())
+
+
+def test_numbers_of_several_workers():
+    """Each counts in its own row; a worker that starts again goes on counting, and has no connection yet."""
+    numbers = Numbers(2, receiver_metrics.COLUMNS)
+    one, two = ReceiverMetrics(numbers, 0), ReceiverMetrics(numbers, 1)
+    scope = {"method": "POST", "scheme": "http", "path": "/v1/traces"}
+    one.connected(1)
+    one.begin(scope)
+    one.took(Taken(spans=9, requests=4, skipped=3, rejected=2))
+    two.took(Taken(spans=1, requests=1))
+    for status, seconds in ((200, 0.005), (200, 0.0051), (503, 20.0), (0, 1.0), (431, 1.0)):
+        two.begin(scope)
+        two.end(scope, status, seconds)
+    ReceiverMetrics(numbers, 0)
+    text = prometheus.text(numbers, {"pending_records": 7}).decode()
+    for line in (
+        'otel_usage_receiver_spans_total{otel_usage_span_outcome="accepted"} 5.0',
+        'otel_usage_receiver_spans_total{otel_usage_span_outcome="skipped"} 3.0',
+        'otel_usage_receiver_spans_total{otel_usage_span_outcome="rejected"} 2.0',
+        "otel_usage_receiver_connections 0.0",
+        "http_server_active_requests 0.0",
+        "otel_usage_records_pending 7.0",
+        'http_response_status_code="200",http_route="/v1/traces",le="0.005"} 1.0',
+        'http_response_status_code="200",http_route="/v1/traces",le="0.01"} 2.0',
+        'http_response_status_code="503",http_route="/v1/traces",le="10.0"} 0.0',
+        'http_response_status_code="503",http_route="/v1/traces",le="+Inf"} 1.0',
+        'http_server_request_duration_seconds_sum{http_request_method="POST",http_response_status_code="503"'
+        ',http_route="/v1/traces"} 20.0',
+    ):
+        assert line + "\n" in text, line
+
+
+def test_metric_exporters():
+    """None unless the variable names one; what is not installed or serves one worker alone is refused."""
+    assert receiver_telemetry.exporters({}) == ()
+    assert receiver_telemetry.exporters({"OTEL_METRICS_EXPORTER": "none"}) == ()
+    assert receiver_telemetry.exporters({"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"}) == ()
+    assert len(receiver_telemetry.exporters({"OTEL_METRICS_EXPORTER": "console, none"})) == 1
+    for name in ("zipkin", "prometheus"):
+        with pytest.raises(ConfigurationError, match=name):
+            receiver_telemetry.exporters({"OTEL_METRICS_EXPORTER": name})
+
+
+def test_no_body_is_quoted_by_a_decoder(tmp_path):
+    """The reason of a refusal says where, not what."""
+    status, _, body = asked(tmp_path, FailingIntake(RuntimeError()), body=b'{"resourceSpans":["secret"]}')
+    assert status == 400
+    assert b"secret" not in body
+    with pytest.raises(OTLPDecodeError):
+        decompress(b"secret", "gzip", 10)
+    assert logging.getLogger("otel_usage").level == logging.NOTSET
