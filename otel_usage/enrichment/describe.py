@@ -29,16 +29,19 @@ class Description:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-def describe(facts: RequestFacts, token_key: bytes | None, word: ApplicationWord | None = None) -> Description:
+def describe(
+    facts: RequestFacts, token_key: bytes | None, word: ApplicationWord | None = None, *, is_of_here: bool = True
+) -> Description:
     """Which token and which user accessed which resource, and how.
 
     Args:
         facts: Of one request.
         token_key: The deployment key; without it a token is known to exist but has no id.
         word: What the application said, or None.
+        is_of_here: Whether the request was made to the application of this process.
     """
     credential, credentials = identity.find_credentials(facts)
-    secrets = (*credentials, *resources.path_secrets(facts))
+    secrets = (*credentials, *resources.path_secrets(facts, is_of_here=is_of_here))
     found: dict[str, Any] = {}
     if credential is not None:
         _add_token(found, identity.token_in(credential, token_key))

@@ -45,6 +45,7 @@ _TRACE_OF_SECRET: Final = re.compile("key|auth|code|cred|sess|jwt|pass|pwd|secre
 _SENSITIVE_KEY: Final = re.compile(
     r"password|passwd|passphrase|secret|credential|authorization|cookie"
     r"|api_?key|access_?token|auth_?token|refresh_?token|id_token|private_?key|access_?key"
+    r"|(?:^|[._])(?:token|jwt|bearer|headers)$"
 )
 _SENSITIVE_HEADER: Final = re.compile(r"token|authenti|jwt|session|signature|[_.](?:key|auth)(?:_|$)")
 

@@ -64,18 +64,22 @@ def classify(facts: RequestFacts) -> Access:
     return _access(facts, shape, None if unknown else bounded(derived, MAX_ROUTE_LENGTH))
 
 
-def path_secrets(facts: RequestFacts) -> tuple[str, ...]:
+def path_secrets(facts: RequestFacts, *, is_of_here: bool = True) -> tuple[str, ...]:
     """The credentials in a request's path: values of parameters that are named so, as in "/reset/{token}".
 
     A request that met no route (a slash too many, another method) is held against every such template that is known,
     and so is the page it came from.
+
+    Args:
+        facts: The request.
+        is_of_here: Whether it was made to the application of this process, whose templates are those that are known.
     """
     found: list[str | None] = []
     if facts.route is not None:
         shape = shape_of_template(facts.route[:MAX_ROUTE_LENGTH])
         if shape.secrets:
             found = [_value(facts, shape, name, index) for name, index in shape.secrets]
-    known = shapes_with_secrets()
+    known = shapes_with_secrets() if is_of_here else ()
     if known and facts.route is None:
         found += _secrets_in(facts.path, known)
     if known and "referer" in facts.headers:

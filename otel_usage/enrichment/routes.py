@@ -16,13 +16,13 @@ _FILLERS: Final = frozenset({*_PRESENTATION, "", "."})
 _EXTENSION: Final = re.compile(r"\.(?:csv|geojson|html|jsonl?|jsonld|n3|nt|parquet|rdf|tsv|ttl|xlsx?|xml|ya?ml)?\Z")
 _SECRET_NAME: Final = re.compile(r"(?:token|secret|password|passwd|jwt|api_?key)\Z")
 _MAX_PARAMETERS: Final = 2
-_MAX_MIXED_LENGTH: Final = 1024
+_MAX_MIXED_LENGTH: Final = 256
 
 # "{id:path}" of Starlette, aiohttp, Spring, "{id...}" of Go; "<path:id>" of Werkzeug and Django,
 # "<id:path>" of Sanic and Bottle; ":id" of Express, Rails, Gin, at the start of a segment; "[id]" and "[...id]" of
 # Next.js; wildcards.
 _PARAMETER: Final = re.compile(
-    r"\{(?P<brace>[^{}:?=]*)(?P<kind>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}"
+    r"\{(?P<brace>[^{}:?=]*)(?P<kind>(?:[:?=][^{}]*(?:\{[^{}]*\}[^{}]*)*)?)\}"
     r"|<(?P<angle>[^<>:]*)(?::(?P<other>[^<>]*))?>"
     r"|(?:(?<=/)|\A):(?P<colon>[A-Za-z_]\w*)(?:\([^()]*\))?[?*+]?"
     r"|(?:(?<=/)|\A)\[{1,2}(?P<rest>\.{3})?(?P<bracket>[A-Za-z_][\w-]*)(?:=\w+)?\]{1,2}(?=/|\Z)"

@@ -15,16 +15,19 @@ from otel_usage.enrichment.span_attributes import facts_of, first, split_url, te
 _USER_KEYS: Final = (*key.USER_ID_KEYS, key.USER_NAME)
 
 
-def describe_span(attributes: Mapping[str, Any], span_name: str, token_key: bytes | None) -> Description:
+def describe_span(
+    attributes: Mapping[str, Any], span_name: str, token_key: bytes | None, *, is_of_here: bool = False
+) -> Description:
     """Everything that a span says and that follows from it: what the record is made from.
 
     Args:
         attributes: Of the span.
         span_name: Its name.
         token_key: The deployment key; without it a token is known to exist but has no id.
+        is_of_here: Whether the request was made to the application of this process.
     """
     facts = facts_of(attributes, span_name)
-    found = describe(facts, token_key)
+    found = describe(facts, token_key, is_of_here=is_of_here)
     told: dict[str, Any] = {**found.attributes, **attributes}
     if facts.user is not None:
         _tell_user(told, found.attributes)

@@ -15,6 +15,7 @@ from otel_usage.enrichment.describe import describe
 from otel_usage.enrichment.privacy import fingerprint
 from otel_usage.enrichment.span_attributes import facts_of
 from otel_usage.enrichment.spans import describe_span
+from otel_usage.errors import OtelUsageError
 from otel_usage.exporter.encoding import encode_clean_line
 from otel_usage.exporter.keeping import is_anonymous
 from otel_usage.exporter.losses import ANONYMOUS_LEFT_OUT, NOT_A_REQUEST, REJECTED, TOKEN_UNIDENTIFIED
@@ -26,6 +27,13 @@ from otel_usage.settings import Settings
 # Of the spans that our own applications send besides their traces.
 SCOPE_NAME: Final = "otel_usage"
 _TOKEN_ID: Final = re.compile("tok_[0-9a-f]{16}")
+_TOKEN_HINT: Final = re.compile("[a-z0-9_-]{0,24}…[ -~]{4}")
+# Of one request of a sender: a body at its bound makes less, unless it is made to make more.
+MAX_LINES_BYTES: Final = 256 * 1024 * 1024
+
+
+class TooMuchError(OtelUsageError):
+    """What one request holds would take more of the journal than its size explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Intake:
 
         Raises:
             JournalUnavailableError: They are not, or not all: the sender must come again with all of them.
+            TooMuchError: Nothing of them is, and never will be.
         """
         batch = _Batch(self._settings, self._recorder.token_key())
         for scope in scopes:
@@ -93,6 +102,7 @@ class _Batch:
         self._token_key = token_key
         self._spans = 0
         self._copied = 0
+        self._bytes = 0
 
     def add(self, scope: ScopeSpans) -> None:
         self._spans += len(scope.spans) + scope.others + scope.invalid
@@ -117,6 +127,9 @@ class _Batch:
             self._copied += 1
             return
         attributes, secrets = (span.attributes, ()) if is_ours else self._described(span)
+        token_id = attributes.get(key.TOKEN_ID)
+        if token_id is not None and not (isinstance(token_id, str) and _TOKEN_ID.fullmatch(token_id)):
+            attributes, secrets = self._identified(attributes, str(token_id), secrets)
         record = from_span(span, attributes, service, privacy_level=self._settings.privacy_level, count=self._count)
         if record is None:
             self._count(NOT_A_REQUEST, 1)
@@ -126,9 +139,14 @@ class _Batch:
             return
         if record.token_scheme is not None and record.token_id is None:
             self._count(TOKEN_UNIDENTIFIED, 1)
+        if record.token_hint is not None and not _TOKEN_HINT.fullmatch(record.token_hint):
+            record.token_hint = None
         line = encode_clean_line(record, self._count, secrets)
         if line is not None:
             self.lines.append(line)
+            self._bytes += len(line)
+            if self._bytes > MAX_LINES_BYTES:
+                raise TooMuchError("These spans would take too much of the journal.", "Send fewer at once.")
 
     def _described(self, span: SpanData) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The span's attributes with what follows from them, and the credentials that it carried.
@@ -138,16 +156,13 @@ class _Batch:
         """
         said = span.attributes
         if key.SAMPLED in said:
-            attributes, secrets = said, describe(facts_of(said, span.name), self._token_key).secrets
+            attributes, secrets = said, describe(facts_of(said, span.name), self._token_key, is_of_here=False).secrets
         else:
             found = describe_span(said, span.name, self._token_key)
             attributes, secrets = found.attributes, found.secrets
             # Exporters that know nothing of trace flags send none at all.
             if span.flags & 0xFF:
                 attributes[key.SAMPLED] = bool(span.flags & 1)
-        token_id = said.get(key.TOKEN_ID)
-        if token_id is not None and not (isinstance(token_id, str) and _TOKEN_ID.fullmatch(token_id)):
-            attributes, secrets = self._identified(attributes, str(token_id), secrets)
         return attributes, secrets
 
     def _identified(
@@ -156,7 +171,8 @@ class _Batch:
         """Somebody may have put a credential itself where its fingerprint belongs."""
         token_key = self._token_key
         fingerprinted = None if token_key is None else fingerprint(token_key, credential)
-        return {**attributes, key.TOKEN_ID: fingerprinted}, (*secrets, credential)
+        known = {name: value for name, value in attributes.items() if name not in (key.TOKEN_ID, key.TOKEN_HINT)}
+        return {**known, key.TOKEN_ID: fingerprinted}, (*secrets, credential)
 
     def _count(self, reason: str, n: int = 1) -> None:
         if n:

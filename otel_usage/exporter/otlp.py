@@ -6,6 +6,7 @@ not read are named, with the reason, in tests/unit/exporter/test_otlp_fields.py.
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +24,10 @@ STATUS_ERROR: Final = 2
 OTHER_ERROR: Final = "_OTHER"
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
+# Lists and maps within each other in one attribute. Each level of a map in protobuf is bytes within bytes.
+MAX_DEPTH: Final = 32
+# Of characters; instrumentations have names of some thirty.
+MAX_NAME_LENGTH: Final = 256
 
 
 class SpanData(SpanFacts, gc=False):
@@ -52,7 +57,8 @@ class ScopeSpans:
         scope_name: Of the instrumentation scope.
         spans: Those of kind SERVER.
         others: How many there were of other kinds.
-        invalid: How many SERVER spans have ids that are none: not of 16 and 8 bytes.
+        invalid: How many SERVER spans can never be kept: their ids are not of 16 and 8 bytes, a value is none or is
+            nested too deeply.
     """
 
     otel_resource: dict[str, Any]
@@ -91,8 +97,8 @@ def decode_json(data: bytes | bytearray | memoryview) -> list[ScopeSpans]:
         request = _decode_request(data)
         return [
             _scope_spans(of_resource, scope)
-            for of_resource in request.resource_spans
-            for scope in of_resource.scope_spans
+            for of_resource in request.resource_spans or ()
+            for scope in of_resource.scope_spans or ()
         ]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
         detail = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__
@@ -110,12 +116,17 @@ def complete(attributes: dict[str, Any], status_code: int, exception_types: Iter
         attributes[key.ERROR_TYPE] = OTHER_ERROR
 
 
+class BadSpanError(Exception):
+    """This span can never be kept; those beside it can. Never leaves the decoders."""
+
+
+# Everywhere null stands for nothing, as protobuf's mapping to JSON has it.
 class _Values(msgspec.Struct, rename="camel", gc=False):
-    values: list["_AnyValue"] = []
+    values: list["_AnyValue | None"] | None = None
 
 
 class _Pairs(msgspec.Struct, rename="camel", gc=False):
-    values: list["_KeyValue"] = []
+    values: list["_KeyValue"] | None = None
 
 
 class _AnyValue(msgspec.Struct, rename="camel", gc=False):
@@ -129,53 +140,53 @@ class _AnyValue(msgspec.Struct, rename="camel", gc=False):
 
 
 class _KeyValue(msgspec.Struct, rename="camel", gc=False):
-    key: str = ""
+    key: str | None = None
     value: _AnyValue | None = None
 
 
 class _Event(msgspec.Struct, rename="camel", gc=False):
-    name: str = ""
-    attributes: list[_KeyValue] = []
+    name: str | None = None
+    attributes: list[_KeyValue] | None = None
 
 
 class _Status(msgspec.Struct, rename="camel", gc=False):
-    code: int | str = 0
+    code: int | str | None = None
 
 
 class _Span(msgspec.Struct, rename="camel", gc=False):
-    trace_id: str = ""
-    span_id: str = ""
-    parent_span_id: str = ""
-    flags: int = 0
-    name: str = ""
-    kind: int | str = 0
-    start_time_unix_nano: int | str = 0
-    end_time_unix_nano: int | str = 0
-    attributes: list[_KeyValue] = []
-    events: list[_Event] = []
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
+    flags: int | str | None = None
+    name: str | None = None
+    kind: int | str | None = None
+    start_time_unix_nano: int | str | None = None
+    end_time_unix_nano: int | str | None = None
+    attributes: list[_KeyValue] | None = None
+    events: list[_Event] | None = None
     status: _Status | None = None
 
 
 class _Named(msgspec.Struct, rename="camel", gc=False):
-    name: str = ""
+    name: str | None = None
 
 
 class _Scope(msgspec.Struct, rename="camel", gc=False):
     scope: _Named | None = None
-    spans: list[_Span] = []
+    spans: list[_Span] | None = None
 
 
 class _Attributed(msgspec.Struct, rename="camel", gc=False):
-    attributes: list[_KeyValue] = []
+    attributes: list[_KeyValue] | None = None
 
 
 class _OfResource(msgspec.Struct, rename="camel", gc=False):
     resource: _Attributed | None = None
-    scope_spans: list[_Scope] = []
+    scope_spans: list[_Scope] | None = None
 
 
 class _Request(msgspec.Struct, rename="camel", gc=False):
-    resource_spans: list[_OfResource] = []
+    resource_spans: list[_OfResource] | None = None
 
 
 _decode_request: Final = msgspec.json.Decoder(_Request).decode
@@ -184,45 +195,66 @@ _ERROR_CODES: Final = (STATUS_ERROR, "STATUS_CODE_ERROR")
 
 
 def _scope_spans(of_resource: _OfResource, scope: _Scope) -> ScopeSpans:
-    otel_resource = _mapping(of_resource.resource.attributes) if of_resource.resource is not None else {}
-    found = ScopeSpans(otel_resource, scope.scope.name if scope.scope is not None else "", [])
-    for span in scope.spans:
+    found = ScopeSpans(_of_resource(of_resource), (scope.scope and scope.scope.name) or "", [])
+    for span in scope.spans or ():
         if span.kind not in _SERVER_KINDS:
             found.others += 1
-        elif (read := _span(span)) is not None:
-            found.spans.append(read)
-        else:
+            continue
+        try:
+            found.spans.append(_span(span))
+        except (BadSpanError, ValueError, OverflowError):
             found.invalid += 1
     return found
 
 
-def _span(span: _Span) -> SpanData | None:
+def _of_resource(of_resource: _OfResource) -> dict[str, Any]:
+    """What of an OTel resource can be read; no span is lost for the rest."""
+    found: dict[str, Any] = {}
+    for pair in (of_resource.resource and of_resource.resource.attributes) or ():
+        with contextlib.suppress(BadSpanError, ValueError, OverflowError):
+            found.update(_mapping([pair]))
+    return found
+
+
+def _span(span: _Span) -> SpanData:
+    """One span.
+
+    Raises:
+        BadSpanError: It can never be kept.
+        ValueError, OverflowError: So it is with a number in it, or bytes.
+    """
     trace_id = _id(span.trace_id, TRACE_ID_BYTES)
     span_id = _id(span.span_id, SPAN_ID_BYTES)
-    if trace_id is None or span_id is None:
-        return None
     attributes = _mapping(span.attributes)
     if span.status is not None or span.events:
         failed = span.status is not None and span.status.code in _ERROR_CODES
-        complete(attributes, STATUS_ERROR if failed else 0, map(_exception_type, reversed(span.events)))
+        complete(attributes, STATUS_ERROR if failed else 0, map(_exception_type, reversed(span.events or ())))
     return SpanData(
         trace_id,
         span_id,
-        _id(span.parent_span_id, SPAN_ID_BYTES) or None,
-        int(span.start_time_unix_nano),
-        int(span.end_time_unix_nano),
-        span.name,
+        _parent(span.parent_span_id),
+        int(span.start_time_unix_nano or 0),
+        int(span.end_time_unix_nano or 0),
+        span.name or "",
         attributes,
-        span.flags,
+        int(span.flags or 0),
     )
 
 
-def _id(text: str, size: int) -> int | None:
-    """An id as a number: 0 for none at all, None for text that is no id."""
+def _id(text: str | None, size: int) -> int:
+    """An id as a number: 0 for none at all."""
+    if not text:
+        return 0
     if len(text) != 2 * size:
-        return None if text else 0
+        raise BadSpanError
+    return int.from_bytes(binascii.unhexlify(text))
+
+
+def _parent(text: str | None) -> int | None:
+    if not text or len(text) != 2 * SPAN_ID_BYTES:
+        return None
     try:
-        return int.from_bytes(binascii.unhexlify(text))
+        return int.from_bytes(binascii.unhexlify(text)) or None
     except ValueError:
         return None
 
@@ -234,17 +266,19 @@ def _exception_type(event: _Event) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _mapping(pairs: list[_KeyValue]) -> dict[str, Any]:
+def _mapping(pairs: list[_KeyValue] | None, depth: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in pairs or ():
         value = pair.value
         if value is not None:
-            text = value.string_value
-            found[pair.key] = text if text is not None else _value(value)
+            text, name = value.string_value, pair.key or ""
+            if len(name) > MAX_NAME_LENGTH:
+                name = name[:MAX_NAME_LENGTH]
+            found[name] = text if text is not None else _value(value, depth)
     return found
 
 
-def _value(value: _AnyValue | None) -> Any:
+def _value(value: _AnyValue | None, depth: int) -> Any:
     if value is None:
         return None
     if value.string_value is not None:
@@ -255,8 +289,10 @@ def _value(value: _AnyValue | None) -> Any:
         return value.bool_value
     if value.double_value is not None:
         return float(value.double_value)
+    if depth >= MAX_DEPTH:
+        raise BadSpanError
     if value.array_value is not None:
-        return [_value(each) for each in value.array_value.values]
+        return [_value(each, depth + 1) for each in value.array_value.values or ()]
     if value.kvlist_value is not None:
-        return _mapping(value.kvlist_value.values)
+        return _mapping(value.kvlist_value.values, depth + 1)
     return base64.b64decode(value.bytes_value) if value.bytes_value is not None else None

@@ -4,6 +4,7 @@ The same attributes come again in span after span: their bytes are looked up, an
 and field numbers are those of opentelemetry-proto; what the spans mean is `otlp`'s.
 """
 
+import contextlib
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -19,12 +20,23 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 from otel_usage import attributes as key
 from otel_usage.enrichment.privacy import is_sensitive_key
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter.otlp import KIND_SERVER, SPAN_ID_BYTES, TRACE_ID_BYTES, ScopeSpans, SpanData, complete
+from otel_usage.exporter.otlp import (
+    KIND_SERVER,
+    MAX_DEPTH,
+    MAX_NAME_LENGTH,
+    SPAN_ID_BYTES,
+    TRACE_ID_BYTES,
+    BadSpanError,
+    ScopeSpans,
+    SpanData,
+    complete,
+)
 
 _PACKAGE: Final = "otel_usage.wire"
 _MAX_KNOWN: Final = 1 << 15
 _MAX_KNOWN_BYTES: Final = 256
 _MAX_RESOURCES: Final = 256
+_MAX_RESOURCE_BYTES: Final = 4096
 # They may hold credentials, which do not outlive their request; or are another one each time.
 _NOT_REMEMBERED: Final = frozenset(
     (key.PATH_KEY, key.QUERY_KEY, *key.TARGET_KEYS, *key.URL_KEYS, *key.CLIENT_PORT_KEYS)
@@ -163,9 +175,13 @@ def _scope_spans(otel_resource: bytes, scope: Any) -> ScopeSpans:
         if len(trace_id) not in (TRACE_ID_BYTES, 0) or len(span_id) not in (SPAN_ID_BYTES, 0):
             found.invalid += 1
             continue
-        attributes = dict(map(pair_of, span.attributes))
-        if key.HTTP_STATUS_CODE not in attributes or span.events:
-            complete(attributes, span.status.code, map(_exception_type, reversed(span.events)))
+        try:
+            attributes = dict(map(pair_of, span.attributes))
+            if key.HTTP_STATUS_CODE not in attributes or span.events:
+                complete(attributes, span.status.code, map(_exception_type, reversed(span.events)))
+        except BadSpanError:
+            found.invalid += 1
+            continue
         spans.append(
             SpanData(
                 int.from_bytes(trace_id),
@@ -184,10 +200,14 @@ def _scope_spans(otel_resource: bytes, scope: Any) -> ScopeSpans:
 def _attributes_of_resource(data: bytes) -> dict[str, Any]:
     found = _resources.get(data)
     if found is None:
-        found = dict(map(_pair, _parse_resource(data).attributes))
-        if len(_resources) >= _MAX_RESOURCES:
-            _resources.clear()
-        _resources[data] = found
+        found = {}
+        for pair in _parse_resource(data).attributes:
+            with contextlib.suppress(BadSpanError):  # no span is lost for it
+                found.update([_pair(pair)])
+        if len(data) <= _MAX_RESOURCE_BYTES:
+            if len(_resources) >= _MAX_RESOURCES:
+                _resources.clear()
+            _resources[data] = found
     return found
 
 
@@ -215,25 +235,27 @@ def _pair(data: bytes) -> tuple[str, Any]:
     return _parsed_pair(data)
 
 
-def _parsed_pair(data: bytes) -> tuple[str, Any]:
+def _parsed_pair(data: bytes, depth: int = 0) -> tuple[str, Any]:
     pair = _parse_pair(data)
     value = pair.value
     # Nearly all are text: asked for first, without asking which kind it is.
     text = value.string_value
-    return _text(pair.key), _text(text) if text else _value(value)
+    return _text(pair.key)[:MAX_NAME_LENGTH], _text(text) if text else _value(value, depth)
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, depth: int) -> Any:
     kind = value.WhichOneof("value")
     match kind:
         case None:
             return None
         case "string_value":
             return _text(value.string_value)
+        case "array_value" | "kvlist_value" if depth >= MAX_DEPTH:
+            raise BadSpanError
         case "array_value":
-            return [_value(each) for each in value.array_value.values]
+            return [_value(each, depth + 1) for each in value.array_value.values]
         case "kvlist_value":
-            return dict(map(_pair, value.kvlist_value.values))
+            return dict(_parsed_pair(each, depth + 1) for each in value.kvlist_value.values)
         case _:
             return getattr(value, kind)
 

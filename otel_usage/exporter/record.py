@@ -14,12 +14,15 @@ import msgspec
 from otel_usage import attributes as key
 from otel_usage.enrichment import privacy
 from otel_usage.enrichment.span_attributes import first, path_and_query, text
-from otel_usage.enrichment.text import as_sent
+from otel_usage.enrichment.text import as_sent, bounded
 
 MAX_VALUE_BYTES: Final = 8 * 1024
 MAX_LINE_BYTES: Final = 256 * 1024
 # Of sets of attribute names; an application may make names of what it likes.
 _MAX_PLANS: Final = 256
+_MAX_NAMES: Final = 128
+# Of a service's name and the like, which stand in each of its records.
+_MAX_SERVICE_LENGTH: Final = 256
 _INT64_MAX: Final = (1 << 63) - 1
 # DuckDB's TIMESTAMP reaches further; a clock that says anything else is wrong.
 _MIN_MICROSECONDS: Final = -62_135_596_800_000_000  # 0001-01-01
@@ -195,12 +198,17 @@ class Service:
 def service_of(otel_resource: Mapping[str, Any]) -> Service:
     """The service columns of an OTel resource's attributes."""
     return Service(
-        name=text(otel_resource.get(key.SERVICE_NAME)),
-        namespace=text(otel_resource.get(key.SERVICE_NAMESPACE)),
-        version=text(otel_resource.get(key.SERVICE_VERSION)),
-        instance_id=text(otel_resource.get(key.SERVICE_INSTANCE_ID)),
-        environment=text(first(otel_resource, key.ENVIRONMENT_KEYS)),
+        name=_short(otel_resource.get(key.SERVICE_NAME)),
+        namespace=_short(otel_resource.get(key.SERVICE_NAMESPACE)),
+        version=_short(otel_resource.get(key.SERVICE_VERSION)),
+        instance_id=_short(otel_resource.get(key.SERVICE_INSTANCE_ID)),
+        environment=_short(first(otel_resource, key.ENVIRONMENT_KEYS)),
     )
+
+
+def _short(value: Any) -> str | None:
+    told = text(value)
+    return None if told is None else bounded(told, _MAX_SERVICE_LENGTH)
 
 
 def from_span(
@@ -218,7 +226,8 @@ def from_span(
     Returns:
         None if the span is no HTTP request: it has no method under any name.
     """
-    plan = _plan(tuple(attributes), privacy_level)
+    names = tuple(attributes)
+    plan = (_plan if len(names) <= _MAX_NAMES else _Plan)(names, privacy_level)
     record = UsageRecord(
         start_time=span.start_time_ns // 1000,
         duration_ns=span.end_time_ns - span.start_time_ns,
@@ -244,6 +253,10 @@ def from_span(
     record.service_instance_id = service.instance_id
     record.environment = service.environment
     record.path, query = path_and_query(attributes)
+    if record.path is not None and ("@" in record.path or "=" in record.path):
+        record.path = privacy.redact_url(record.path)
+    if record.route is not None and ("@" in record.route or "=" in record.route):
+        record.route = privacy.redact_url(record.route)
     if query:
         record.query = privacy.redact_query(query)
     _set_numbers(record, attributes, plan, count)
@@ -315,7 +328,7 @@ def _set_numbers(record: UsageRecord, attributes: Mapping[str, Any], plan: _Plan
 
 def _keep_less(record: UsageRecord, privacy_level: int) -> None:
     """Keep of addresses what may be kept, and of headers what was meant."""
-    if record.host is not None and ":" in record.host:
+    if record.host is not None and (":" in record.host or "@" in record.host):
         record.host = _host(record.host)
     if record.client_address is not None:
         record.client_address = privacy.truncate_address(record.client_address, privacy_level)
@@ -358,7 +371,10 @@ def _size(value: Any, count: Count) -> int | None:
 
 
 def _host(host: str) -> str | None:
-    """The name without its port, which Python's instrumentations leave in `server.address`."""
+    """The name without its port, which Python's instrumentations leave in `server.address`, and without userinfo."""
+    host = host.rpartition("@")[2]
+    if ":" not in host:
+        return host or None
     if host.startswith("["):
         return host[1:].partition("]")[0] or None
     name, _, port = host.rpartition(":")

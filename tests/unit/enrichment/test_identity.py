@@ -181,6 +181,6 @@ def test_a_token_met_again_is_the_same() -> None:
 
 def test_tokens_without_end() -> None:
     """What is remembered of them stays bounded."""
-    for number in range(3000):
+    for number in range(9000):
         token_of(request(f"Bearer token-number-{number}"), KEY)
-    assert len(identity._known) <= 1024
+    assert len(identity._known) <= identity._CACHE_SIZE

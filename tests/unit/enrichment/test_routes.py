@@ -184,3 +184,10 @@ def test_strange_templates_end(character: str) -> None:
     assert len(segments) <= 1024
     if segments:
         value_in("a" * 5000 + "/b" * 5000, segments, 0)
+
+
+@pytest.mark.parametrize("route", ["/{" + "a" * 1022, "/" + "{a" * 511, "/{a:" + "{b}" * 340, "/{a" + ":" * 1000])
+def test_templates_that_do_not_end(route: str) -> None:
+    """A brace that nothing closes is read once, not once for each character after it."""
+    for _ in range(300):
+        parse_template(route)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from otel_usage.enrichment.privacy import fingerprint
 from otel_usage.errors import JournalUnavailableError
-from otel_usage.exporter import committer
-from otel_usage.exporter.intake import SCOPE_NAME, Intake, Taken
+from otel_usage.exporter import committer, intake
+from otel_usage.exporter import record as record_module
+from otel_usage.exporter.intake import SCOPE_NAME, Intake, Taken, TooMuchError
 from otel_usage.exporter.otlp import ScopeSpans, SpanData
 from otel_usage.exporter.recorder import Recorder
 from tests.unit.exporter.support import losses, paths_of, query, settings_of
@@ -221,3 +222,74 @@ def test_any_attributes(tmp_path_factory, spans, others, invalid):
     if taken.requests:
         assert query(folder, "SELECT count(*) FROM requests") == [(taken.requests,)]
         assert losses(folder).get("rejected", 0) == invalid
+
+
+def test_a_record_stays_small(recorder, tmp_path):
+    """What stands in every record of a service is cut: a small body must not become a large journal."""
+    many = ScopeSpans(
+        dict.fromkeys(("service.name", "service.version", "service.instance.id"), "\x01" * 9000), "s", [span()]
+    )
+    take(recorder, tmp_path, many)
+    assert len(lines(tmp_path)[0]["service_name"]) == 256
+
+
+def test_more_than_its_size_explains(recorder, tmp_path, monkeypatch):
+    """A request that would fill the journal is refused for good, and nothing of it is kept."""
+    monkeypatch.setattr(intake, "MAX_LINES_BYTES", 1000)
+    with pytest.raises(TooMuchError):
+        take(recorder, tmp_path, scope(*map(span, range(20))))
+    assert lines(tmp_path) == []
+
+
+def test_templates_of_other_services(recorder, tmp_path):
+    """What one service's route says of its paths says nothing of another's."""
+    take(
+        recorder,
+        tmp_path,
+        scope(span(1, {**REQUEST, "http.route": "/only-there/{token}", "url.path": "/only-there/0123456789abcdef"})),
+    )
+    plain = {"http.request.method": "GET", "url.path": "/only-there/12345678"}
+    take(recorder, tmp_path, scope(span(2, plain)))
+    first, second = lines(tmp_path)
+    assert first["path"] == "/only-there/REDACTED"
+    assert (second["path"], second["resource_id"]) == ("/only-there/12345678", "12345678")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "column", "kept"),
+    [
+        ({"http.target": "//u:pw123456@h/p"}, "path", "//REDACTED@h/p"),
+        ({"url.path": "http://u:pw123456@h/p"}, "path", "http://REDACTED@h/p"),
+        ({"url.path": "/p;token=pw123456"}, "path", "/p;token=REDACTED"),
+        ({"url.path": "/p#access_token=pw123456"}, "path", None),
+        ({"server.address": "u:pw123456@h:80"}, "host", "h"),
+        ({"app.token": "pw123456"}, "attributes", None),
+        ({"jwt": "pw123456"}, "attributes", None),
+        ({"session_token": "pw123456"}, "attributes", None),
+        ({"http.request.headers": {"authorization": "Bearer pw123456"}}, "attributes", None),
+        ({"usage.token.hint": "pw123456"}, "token_hint", None),
+    ],
+)
+@pytest.mark.parametrize("is_sampled", [True, False])
+def test_credentials_in_odd_places(recorder, tmp_path, attributes, column, kept, is_sampled):
+    """They are kept nowhere, whoever has described the request."""
+    said = {"http.request.method": "GET", **attributes, **({"usage.sampled": True} if is_sampled else {})}
+    take(recorder, tmp_path, scope(span(1, said)))
+    (record,) = lines(tmp_path)
+    assert "pw123456" not in json.dumps(record)
+    if kept is not None and not (is_sampled and column == "path"):
+        assert record[column] == kept
+
+
+def test_a_wrong_fingerprint_of_a_usage_copy(recorder, tmp_path):
+    """Whoever sends may say that it is one of ours."""
+    take(recorder, tmp_path, scope(span(1, {**REQUEST, "usage.token.id": TOKEN}), name=SCOPE_NAME))
+    assert TOKEN not in json.dumps(lines(tmp_path))
+
+
+def test_many_names(recorder, tmp_path):
+    """A span with hundreds of attributes is a record like others, and nothing of its names is remembered."""
+    before = record_module._plan.cache_info().currsize
+    take(recorder, tmp_path, scope(span(1, {**REQUEST, **{f"a{i}": "x" for i in range(500)}}), name=SCOPE_NAME))
+    assert len(lines(tmp_path)[0]["attributes"]) == 500
+    assert record_module._plan.cache_info().currsize == before

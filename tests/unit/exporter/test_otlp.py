@@ -112,7 +112,7 @@ def test_ids():
 
 
 def test_ids_of_a_wrong_length():
-    """They are counted, and a span without ids is still one."""
+    """They are counted; a span without ids is still one."""
     (scope,) = both(make(trace_id=b"short"))
     assert (scope.spans, scope.invalid) == ([], 1)
     (scope,) = both(make(span_id=bytes(9)))
@@ -213,32 +213,6 @@ def test_json_as_others_write_it():
     assert span.attributes == {"a": 1, "b": -2, "d": None, "f": 3.0, "error.type": "_OTHER"}
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b'{"resourceSpans": 1}',
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": "soon"}]}]}]}',
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": 2, "startTimeUnixNano": "soon"}]}]}]}',
-        b'{"resourceSpans": "\xff"}',
-        b"[" * 100_000,
-        b'{"resourceSpans":' + b"[" * 100_000,
-        b'{"a":' * 100_000,
-    ],
-)
-def test_what_is_no_json_is_refused(data):
-    """The message says nothing of the content."""
-    if data.count(b'"kind"') or b"soon" not in data:
-        with pytest.raises(OTLPDecodeError) as refused:
-            decode_json(data)
-        assert "soon" not in str(refused.value)
-    else:
-        assert decode_json(data)[0].others == 1
-
-
 def nested(depth):
     """A request whose attribute is so many lists deep."""
     value = AnyValue(string_value="x")
@@ -249,9 +223,113 @@ def nested(depth):
     return request
 
 
-def test_deep_nesting():
-    """Some depth is read; one that nothing sends is refused, in both forms, without harm."""
-    both(nested(20))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"resourceSpans": 1}',
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": 2, "startTimeUnixNano": ["soon"]}]}]}]}',
+        b'{"resourceSpans": "\xff"}',
+        b"[" * 100_000,
+        b'{"resourceSpans":' + b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
+def test_what_is_no_json_is_refused(data):
+    """The message says nothing of the content."""
+    with pytest.raises(OTLPDecodeError) as refused:
+        decode_json(data)
+    assert "soon" not in str(refused.value)
+
+
+GOOD = {"kind": 2, "traceId": TRACE_ID.hex(), "spanId": SPAN_ID.hex()}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"traceId": "xyz"},
+        {"traceId": "g" * 32},
+        {"spanId": "0"},
+        {"startTimeUnixNano": "soon"},
+        {"flags": "many"},
+        {"attributes": [{"key": "a", "value": {"intValue": "one"}}]},
+        {"attributes": [{"key": "a", "value": {"doubleValue": "much"}}]},
+    ],
+)
+def test_a_bad_span_does_not_take_the_others_along(bad):
+    """It is counted, and those beside it are read."""
+    request = {"resourceSpans": [{"scopeSpans": [{"spans": [GOOD, {**GOOD, **bad}, GOOD]}]}]}
+    (scope,) = decode_json(json.dumps(request).encode())
+    assert (len(scope.spans), scope.invalid) == (2, 1)
+
+
+def test_null_is_nothing():
+    """In protobuf's mapping to JSON null stands for a field that is not set."""
+    names = ("parentSpanId", "flags", "name", "startTimeUnixNano", "endTimeUnixNano", "attributes", "events", "status")
+    span = {**GOOD, **dict.fromkeys(names)}
+    pairs = [
+        {"key": "a", "value": None},
+        {"key": None, "value": {"stringValue": "x"}},
+        {"key": "b", "value": {"arrayValue": None}},
+    ]
+    lists = [{"key": "c", "value": {"arrayValue": {"values": [None, {"intValue": 1}]}}}]
+    request = {
+        "resourceSpans": [
+            {"resource": {"attributes": None}, "scopeSpans": None},
+            {
+                "scopeSpans": [
+                    {"scope": {"name": None}, "spans": None},
+                    {"spans": [span, {**span, "attributes": pairs + lists}]},
+                ]
+            },
+        ]
+    }
+    scopes = decode_json(json.dumps(request).encode())
+    assert [len(scope.spans) for scope in scopes] == [0, 2]
+    assert scopes[1].spans[1].attributes == {"": "x", "b": None, "c": [None, 1]}
+
+
+def test_the_depth_of_a_value():
+    """A span with a value that is nested too deeply can never be kept; those beside it can."""
+    for depth, invalid in ((otlp.MAX_DEPTH, 0), (otlp.MAX_DEPTH + 1, 1)):
+        request = nested(depth)
+        scope = request.resource_spans[0].scope_spans[0]
+        scope.spans.append(make().resource_spans[0].scope_spans[0].spans[0])
+        (found,) = both(request)
+        assert (len(found.spans), found.invalid) == (2 - invalid, invalid)
+
+
+def test_an_otel_resource_that_is_nested_too_deeply():
+    """No span is lost for it, and what can be read of it is."""
+    request = make(resource={"service.name": "shop"})
+    deep = nested(otlp.MAX_DEPTH + 1).resource_spans[0].scope_spans[0].spans[0].attributes[0]
+    request.resource_spans[0].resource.attributes.insert(0, deep)
+    (found,) = both(request)
+    assert (found.otel_resource, len(found.spans)) == ({"service.name": "shop"}, 1)
+
+
+def test_long_names():
+    """They are cut: names are remembered, and must stay small."""
+    (found,) = both(make({"n" * 1000: "x" * 1000}))
+    assert found.spans[0].attributes == {"n" * otlp.MAX_NAME_LENGTH: "x" * 1000}
+
+
+def test_large_otel_resources_are_not_remembered():
+    """One sender may have as many of them as it likes."""
+    before = len(otlp_protobuf._resources)
+    for number in range(20):
+        decode_protobuf(
+            make(resource={"service.name": f"s{number}", "process.command_line": "x" * 9000}).SerializeToString()
+        )
+    assert len(otlp_protobuf._resources) == before
+
+
+def test_endless_nesting():
+    """What no parser follows is refused, in both forms, without harm."""
     deep = b'{"arrayValue":{"values":[' * 3000 + b'{"stringValue":"x"}' + b"]}}" * 3000
     whole = to_json(make({"deep": "here"})).replace(b'{"stringValue": "here"}', deep)
     with pytest.raises(OTLPDecodeError):
