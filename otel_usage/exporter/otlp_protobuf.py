@@ -39,7 +39,15 @@ _MAX_RESOURCES: Final = 256
 _MAX_RESOURCE_BYTES: Final = 4096
 # They may hold credentials, which do not outlive their request; or are another one each time.
 _NOT_REMEMBERED: Final = frozenset(
-    (key.PATH_KEY, key.QUERY_KEY, *key.TARGET_KEYS, *key.URL_KEYS, *key.CLIENT_PORT_KEYS)
+    (
+        key.PATH_KEY,
+        key.QUERY_KEY,
+        *key.TARGET_KEYS,
+        *key.URL_KEYS,
+        *key.CLIENT_PORT_KEYS,
+        *key.REQUEST_BYTES_KEYS,
+        *key.RESPONSE_BYTES_KEYS,
+    )
 )
 
 # What is read of each message, and which of it stays bytes until it is needed. Text does too: it may be no UTF-8.
@@ -121,6 +129,7 @@ _CLASSES: Final = _make_classes()
 # Tags of fields that are length-delimited (protobuf.dev, "Encoding"): number << 3 | 2.
 _KEY: Final = KeyValue.KEY_FIELD_NUMBER << 3 | 2
 _VALUE: Final = KeyValue.VALUE_FIELD_NUMBER << 3 | 2
+_INT: Final = AnyValue.INT_VALUE_FIELD_NUMBER << 3
 _STRING: Final = AnyValue.STRING_VALUE_FIELD_NUMBER << 3 | 2
 _parse_request: Final = _CLASSES[ExportTraceServiceRequest].FromString
 _parse_resource: Final = _CLASSES[Resource].FromString
@@ -224,15 +233,27 @@ def _pair(data: bytes) -> tuple[str, Any]:
     if 6 <= size < 128 and data[0] == _KEY:
         # Nearly all are short texts under short names: each length is one byte, and parsing costs twice as much.
         value, text = data[1] + 2, data[1] + 6
-        if (
-            text <= size
-            and data[value] == _VALUE
-            and data[value + 1] == size - value - 2
-            and data[value + 2] == _STRING
-            and data[value + 3] == size - text
-        ):
-            return data[2:value].decode("utf-8", "replace"), data[text:].decode("utf-8", "replace")
+        if text <= size and data[value] == _VALUE and data[value + 1] == size - value - 2:
+            if data[value + 2] == _STRING and data[value + 3] == size - text:
+                return data[2:value].decode("utf-8", "replace"), data[text:].decode("utf-8", "replace")
+            if data[value + 2] == _INT and text + 3 > size:
+                number = _short_varint(data, value + 3)
+                if number is not None:
+                    return data[2:value].decode("utf-8", "replace"), number
     return _parsed_pair(data)
+
+
+def _short_varint(data: bytes, start: int) -> int | None:
+    """The number of at most five bytes that is all the rest of the data, None where that is something else."""
+    number = shift = 0
+    last = len(data) - 1
+    for position in range(start, last):
+        byte = data[position]
+        if byte < 0x80:
+            return None
+        number |= (byte & 0x7F) << shift
+        shift += 7
+    return number | data[last] << shift if data[last] < 0x80 else None
 
 
 def _parsed_pair(data: bytes, depth: int = 0) -> tuple[str, Any]:
