@@ -38,6 +38,8 @@ _NO_TOKENS: Final = frozenset(
     )
 )
 _NO_TOKEN_BEGINNINGS: Final = ("aws4", "scram-")
+# What GitHub and Toggl have clients send as the password, with the token as the user name.
+_NO_PASSWORDS: Final = ("x-oauth-basic", "api_token")
 _KEY_HEADERS: Final = CREDENTIAL_HEADERS[1:]
 _QUERY_TOKEN: Final = re.compile(r"(?:^|[?&;])(api_key|access_token|token|apikey)=([^&;#]+)", re.IGNORECASE)
 # payload, timestamp, signature: of itsdangerous (Flask, Starlette) and of django.core.signing.
@@ -96,7 +98,7 @@ def basic_user(facts: RequestFacts) -> str | None:
     authorization = facts.headers.get("authorization")
     if not authorization or authorization.startswith("Bearer "):
         return None
-    user, _, password = _basic(authorization).partition(":")
+    user, password = _basic(authorization)
     return user if user and password else None
 
 
@@ -120,7 +122,7 @@ def _of_authorization(value: str) -> Credential | None:
     if found:
         scheme, text = found.groups()
         return None if text.lower() == "token=" else Credential(as_sent(text), _SCHEMES[scheme.lower()])
-    user, _, password = _basic(value).partition(":")
+    user, password = _basic(value)
     if user:
         return None if password else Credential(user, "basic")
     return _bare_token(value)
@@ -185,14 +187,15 @@ def _cookie_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf'(?:^|;)\s*(?:{"|".join(map(re.escape, names))})\s*=\s*"?([^;"\s]+)')
 
 
-def _basic(value: str) -> str:
-    """The user name and password behind "Basic", joined by a colon; empty where there is no such thing."""
+def _basic(value: str) -> tuple[str, str]:
+    """The user name and the password behind "Basic"; empty where there is no such thing."""
     found = _BASIC.match(value)
     if found is None:
-        return ""
+        return "", ""
     encoded = found[1].replace("-", "+").replace("_", "/")
     try:
         decoded = binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4))
     except binascii.Error:
-        return ""
-    return as_sent(decoded.decode("latin-1"))
+        return "", ""
+    user, _, password = as_sent(decoded.decode("latin-1")).partition(":")
+    return user, "" if password in _NO_PASSWORDS else password

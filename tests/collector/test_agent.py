@@ -1,5 +1,6 @@
 """What leaves the agent: the same rows as without it, nothing raw, nothing that is not on its list, and all of it."""
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_usage import attributes as key
 from otel_usage.enrichment.privacy import REDACTED, fingerprint, redact_query
@@ -145,6 +147,94 @@ def test_a_credential_where_its_id_belongs(passage: Passage, enriched: dict[str,
     [left] = passage.through([span_of({**ours, **enriched, "~credential": MARK, "~user": MARK})])
     assert left["attributes"].pop(key.TOKEN_ID) == fingerprint(TOKEN_KEY.encode(), MARK)
     assert left["attributes"].keys() <= {key.SAMPLED, "http.request.method"}
+    check_raw(passage.raw)
+
+
+def test_a_credential_in_any_attribute(passage: Passage) -> None:
+    """No attribute that leaves is left out when the credential is looked for: each that is on the list."""
+    names = sorted(allowed() - {key.TOKEN_ID, key.TOKEN_SCHEME, key.TOKEN_HINT, key.USER_SOURCE})
+    token = f"{MARK}-0123456789"
+    header = {"http.request.header.authorization": f"Bearer {token}"}
+    left = passage.through([span_of({**header, name: f"x{token}"}) for name in names])
+    check_raw(passage.raw)
+    for name, span in zip(names, left, strict=True):
+        if not name.startswith(("http.request.method", "http.method")):
+            assert span["attributes"][name] == f"x{REDACTED}"
+
+
+NOT_A_NUMBER = {"key": "my.own", "value": {"doubleValue": "NaN"}}
+
+
+@pytest.mark.parametrize("content", [f"token={MARK}", "é", "漢字", "0123456789"])
+@pytest.mark.parametrize("others", [[], [NOT_A_NUMBER]], ids=["", "with NaN"])
+def test_values_of_other_types(passage: Passage, content: str, others: list[dict[str, Any]]) -> None:
+    """Bytes leave under no name, whatever else is in the span; text, numbers and truth values do."""
+    scalars = {"http.request.method": "GET", "url.path": "/a", "server.port": 80, key.SAMPLED: True, "request_size": ""}
+    small = {"key": "client.port", "value": {"doubleValue": -1.5e-30}}
+    raw = {"bytesValue": base64.b64encode(content.encode()).decode()}
+    span = span_of(scalars)
+    span["attributes"] += [small, *others]
+    span["attributes"] += [{"key": name, "value": raw} for name in allowed() - scalars.keys() - {"client.port"}]
+    [left] = passage.through([span])
+    assert left["attributes"] == {**scalars, "client.port": -1.5e-30}
+    check_raw(passage.raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (f"GET /a?b\npassword={MARK}", "GET /a"),
+        (f"GET /a;jsessionid={MARK}", "GET /a"),
+        (f"GET https://alice:{MARK}@h/a", "GET https://REDACTED@h/a"),
+    ],
+)
+@pytest.mark.parametrize("kind", [2, 3])
+def test_names_of_spans(passage: Passage, name: str, kept: str, kind: int) -> None:
+    """A name that is a URL loses what may be secret in it."""
+    [left] = passage.through([span_of({}, kind=kind, name=name)])
+    assert left["name"] == kept
+    check_raw(passage.raw)
+
+
+def test_what_is_around_a_span(passage: Passage) -> None:
+    """Of events, the scope and the OTel resource only what names code or service leaves, though more is on the list."""
+    raw = base64.b64encode(MARK.encode()).decode()
+    secrets = [{"key": name, "value": {"stringValue": f"http://h/{MARK}?password={MARK}"}} for name in allowed()]
+    service = ("service.", "deployment.", "telemetry.", "k8s.", "host.name", "exception.type")
+    secrets = [each for each in secrets if not each["key"].startswith(service)]
+    error = {"key": "exception.type", "value": {"stringValue": "java.lang.Foo$Bar"}}
+    events = [
+        {"name": "exception", "timeUnixNano": "1", "attributes": [error, *secrets]},
+        {"name": f"a?b\n{MARK}", "timeUnixNano": "1", "attributes": secrets},
+        {"name": "message", "timeUnixNano": "1", "attributes": [{**error, "value": {"bytesValue": raw}}]},
+    ]
+    request = request_of(span_of({}, events=events), **{"host.name": "h", "service.version": ["1", MARK]})
+    [spans] = request["resourceSpans"]
+    spans["resource"]["attributes"] += [*secrets, {"key": "service.namespace", "value": {"bytesValue": raw}}]
+    spans["schemaUrl"] = f"https://h/{MARK}"
+    [scope] = spans["scopeSpans"]
+    scope["schemaUrl"] = "https://opentelemetry.io/schemas/1.21.0"
+    scope["scope"] = {"name": "io.opentelemetry.tomcat-10.0", "version": MARK, "attributes": secrets}
+    passage.send(request)
+    [after] = ExportTraceServiceRequest.FromString(passage.raw).resource_spans
+    assert {each.key: each.value.string_value for each in after.resource.attributes} == {
+        "service.name": "portal",
+        "host.name": "h",
+    }
+    assert after.schema_url == ""
+    [kept] = after.scope_spans
+    assert (kept.scope.name, kept.scope.version, len(kept.scope.attributes)) == ("io.opentelemetry.tomcat-10.0", "", 0)
+    assert kept.schema_url == "https://opentelemetry.io/schemas/1.21.0"
+    [span] = kept.spans
+    assert [event.name for event in span.events] == ["exception", "event", "message"]
+    assert [each.value.string_value for event in span.events for each in event.attributes] == ["java.lang.Foo$Bar"]
+    check_raw(passage.raw)
+
+
+def test_a_scope_named_as_the_credential(passage: Passage) -> None:
+    """The name of a scope keeps no credential of a span in it."""
+    header = {"http.request.header.authorization": f"Bearer {MARK}-0123456789"}
+    passage.send(request_of(span_of(header), scope=f"{MARK}-0123456789"))
     check_raw(passage.raw)
 
 

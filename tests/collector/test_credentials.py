@@ -3,6 +3,7 @@
 import string
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -58,6 +59,7 @@ NO_TOKENS = (
     *("AWS4-HMAC-SHA256", "SCRAM-SHA-256", f"Signature keyId={MARK}", "Digest", "basic", "Basic", "Basic !", "Basic A"),
 )
 NAMES = (f"{MARK}", f"{MARK}:", "user:p", f"alice:{MARK}", f"alice:p:{MARK}", f":{MARK}", ":", "", f"??>{MARK}:")
+STAND_INS = (f"{MARK}:x-oauth-basic", f"{MARK}:api_token", ":api_token", "user:x-oauth-basic2", "user:API_TOKEN")
 JWTS = (
     jwt(exp=1, iss="https://i", sub="alice", client_id="portal", preferred_username="Alice A."),
     jwt(exp=1, iss="https://i", azp="portal", client_id="x", cid="y"),
@@ -144,7 +146,7 @@ def test_no_tokens(passage: Passage) -> None:
 @pytest.mark.parametrize("status", [200, 401, 403, 404, 500])
 def test_basic(passage: Passage, status: int) -> None:
     """A user name without a password is a token; with one it is a user, unless the answer was 401 or 403."""
-    values = [basic(name) for name in NAMES]
+    values = [basic(name) for name in (*NAMES, *STAND_INS)]
     values += [each.replace("=", "") for each in values] + [each.replace("Basic", "  bASIC \t") for each in values]
     values += [basic("jörg:p"), basic("jörg:p", "latin-1"), basic(f"ö{MARK}", "latin-1"), basic(f"ö{MARK}:")]
     values += [f"Basic {each}" for each in ("YWI_YWI_", "YWI-YWI-", "AAAAA", "YWxpY2U6cHc=x", "//79Og==")]
@@ -254,6 +256,69 @@ def test_the_credential_elsewhere(passage: Passage) -> None:
     assert span["attributes"]["usage.resource.id"] == "REDACTED"
     assert span["attributes"][key.TOKEN_ID] == fingerprint(TOKEN_KEY.encode(), token)
     check_raw(passage.raw)
+
+
+TOKEN, OTHER = f"{MARK}-0123456789", f"{MARK}-other-9876"
+AUTHORIZATION = "http.request.header.authorization"
+CAPTURED = {
+    "bearer": ({AUTHORIZATION: [f"Bearer {OTHER}"]}, OTHER),
+    "key": ({"http.request.header.x_api_key": OTHER}, OTHER),
+    "key beside a token": ({AUTHORIZATION: f"Bearer {TOKEN}", "http.request.header.x-api-key": [OTHER]}, OTHER),
+    "last of the keys": ({"http.request.header.api-key": TOKEN, "http.request.header.x-ckan-api-key": OTHER}, OTHER),
+    "parameter beside a token": ({AUTHORIZATION: f"Bearer {TOKEN}", "url.query": f"token={OTHER}"}, OTHER),
+    "password": ({AUTHORIZATION: basic(f"alice:{OTHER}")}, OTHER),
+    "password without a user": ({AUTHORIZATION: basic(f":{OTHER}")}, OTHER),
+    "basic as it was sent": ({AUTHORIZATION: basic(f"alice:{OTHER}")}, basic(f"alice:{OTHER}").split()[1].rstrip("=")),
+    "second of a list": ({AUTHORIZATION: [f"Bearer {TOKEN}", f"Bearer {OTHER}"]}, OTHER),
+    "second, Basic": ({AUTHORIZATION: [f"Bearer {TOKEN}", basic(f"alice:{OTHER}")]}, OTHER),
+    "third key": ({"http.request.header.x-api-key": [TOKEN, "x", OTHER]}, OTHER),
+    "after a comma": ({AUTHORIZATION: f"Bearer {TOKEN}, Bearer {OTHER}"}, OTHER),
+    "keys after a comma": ({"http.request.header.x-api-key": f"{TOKEN}, {OTHER}"}, OTHER),
+    "longer than another": (
+        {AUTHORIZATION: f"Bearer {TOKEN}", "http.request.header.x-api-key": TOKEN + OTHER},
+        TOKEN + OTHER,
+    ),
+    "long": ({AUTHORIZATION: f"Bearer {OTHER * 500}"}, OTHER * 500),
+    "backslash": ({AUTHORIZATION: f"Bearer a\\E{OTHER}\\"}, f"a\\E{OTHER}\\"),
+    "not ASCII": ({AUTHORIZATION: f"Bearer {on_the_wire('ö')}{OTHER}"}, f"ö{OTHER}"),
+}
+
+
+@pytest.mark.parametrize("described", [{}, {key.SAMPLED: True}, {key.TOKEN_ID: "tok_0123456789abcdef"}], ids=range(3))
+@pytest.mark.parametrize("captured", CAPTURED)
+def test_every_credential_elsewhere(passage: Passage, captured: str, described: dict[str, Any]) -> None:
+    """Each credential of a request is removed wherever else it stands, whether or not the application knew of it."""
+    headers, secret = CAPTURED[captured]
+    elsewhere = {"url.path": f"/a/{secret}/b", key.USER_ID: secret, "http.route": f"/{secret}"}
+    spans = [span_of({**headers, **elsewhere, **described}, kind=kind, name=f"GET /{secret}") for kind in (1, 2, 3)]
+    left = passage.through(spans)
+    check_raw(passage.raw)
+    assert {span["attributes"]["url.path"] for span in left} <= {"/a/REDACTED/b", "/a/REDACTED"}
+    ids = [span["attributes"].get(key.TOKEN_ID) for span in left]
+    if described:
+        assert ids == [described.get(key.TOKEN_ID)] * 3
+        assert not [span for span in left if key.TOKEN_SCHEME in span["attributes"]]
+    else:
+        assert ids[0] is ids[2] is None
+
+
+def test_a_password_that_is_in_the_users_name(passage: Passage) -> None:
+    """Such a password is no secret: the user is named as in a Python application."""
+    passage.check(*(Request({"authorization": basic(each)}) for each in ("testuser:testuser", "testuser-1:testuser")))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.lists(st.text(st.sampled_from("\\EQ.*+?()[]{}|^$ab-/é"), min_size=8, max_size=30), min_size=1, max_size=20))
+def test_no_credential_is_an_expression(passage: Passage, tokens: list[str]) -> None:
+    """A credential is taken as it is written: it is removed itself, and nothing that it would match were it one."""
+    other = "0123456789 nothing of a token"
+    spans = [
+        span_of({AUTHORIZATION: f"Bearer {token}", "url.path": f"~{token}~", "url.template": f"0{other}"})
+        for token in tokens
+    ]
+    for span in passage.through(spans):
+        assert span["attributes"]["url.path"] == "~REDACTED~"
+        assert span["attributes"]["url.template"] == f"0{other}"
 
 
 def test_several_values(passage: Passage) -> None:

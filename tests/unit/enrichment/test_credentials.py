@@ -58,6 +58,11 @@ def basic(text: str) -> str:
         ("3f2504e0-4f89-11d3-9a0c-0305e82c3301", ("token", "3f2504e0-4f89-11d3-9a0c-0305e82c3301")),
         (basic("abc:"), ("basic", "abc")),
         (basic("abc"), ("basic", "abc")),
+        (basic("abc:x-oauth-basic"), ("basic", "abc")),
+        (basic("abc:api_token"), ("basic", "abc")),
+        (basic("abc:x-oauth-basic2"), None),
+        (basic("abc:API_TOKEN"), None),
+        (basic(":api_token"), None),
         (basic("alice:pw"), None),
         (basic(":pw"), None),
         (basic(":"), None),
@@ -149,10 +154,13 @@ def test_query(query: str, expected: tuple[str, str] | None) -> None:
         (request(basic("jörg:pw")), "jörg"),
         (request(basic("alice:")), None),
         (request(basic(":pw")), None),
+        (request(basic("token:x-oauth-basic")), None),
+        (request(basic("token:api_token")), None),
+        (request(basic("alice:api_token:")), "alice"),
         (request("Bearer abc"), None),
         (request(), None),
     ],
-    ids=range(7),
+    ids=range(10),
 )
 def test_basic_user(facts: RequestFacts, expected: str | None) -> None:
     """A Basic credential with a password names a user."""
