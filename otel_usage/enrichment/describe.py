@@ -30,7 +30,10 @@ class Description:
 
 
 def describe(
-    facts: RequestFacts, token_key: bytes | None, word: ApplicationWord | None = None, *, is_of_here: bool = True
+    facts: RequestFacts,
+    token_key: bytes | None,
+    word: ApplicationWord | None = None,
+    templates: resources.Templates | None = None,
 ) -> Description:
     """Which token and which user accessed which resource, and how.
 
@@ -38,10 +41,10 @@ def describe(
         facts: Of one request.
         token_key: The deployment key; without it a token is known to exist but has no id.
         word: What the application said, or None.
-        is_of_here: Whether the request was made to the application of this process.
+        templates: Of `resources.path_secrets`.
     """
     credential, credentials = identity.find_credentials(facts)
-    secrets = (*credentials, *resources.path_secrets(facts, is_of_here=is_of_here))
+    secrets = (*credentials, *resources.path_secrets(facts, templates))
     found: dict[str, Any] = {}
     if credential is not None:
         _add_token(found, identity.token_in(credential, token_key))

@@ -13,6 +13,7 @@ from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.routes import derive, value_in
 from otel_usage.enrichment.shapes import (
     MAX_ROUTE_LENGTH,
+    MAX_WITH_SECRETS,
     Parameter,
     Shape,
     shape_of_path,
@@ -22,6 +23,9 @@ from otel_usage.enrichment.shapes import (
 from otel_usage.enrichment.text import bounded
 
 MAX_ID_LENGTH: Final = 512
+
+# Route templates of one application that have a credential in them.
+Templates = dict[str, Shape]
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ def classify(facts: RequestFacts) -> Access:
     return _access(facts, shape, None if unknown else bounded(derived, MAX_ROUTE_LENGTH))
 
 
-def path_secrets(facts: RequestFacts, *, is_of_here: bool = True) -> tuple[str, ...]:
+def path_secrets(facts: RequestFacts, templates: Templates | None = None) -> tuple[str, ...]:
     """The credentials in a request's path: values of parameters that are named so, as in "/reset/{token}".
 
     A request that met no route (a slash too many, another method) is held against every such template that is known,
@@ -72,14 +76,18 @@ def path_secrets(facts: RequestFacts, *, is_of_here: bool = True) -> tuple[str, 
 
     Args:
         facts: The request.
-        is_of_here: Whether it was made to the application of this process, whose templates are those that are known.
+        templates: Those known of the application that was asked, to which its own is added; by default those of the
+            application in this process.
     """
     found: list[str | None] = []
     if facts.route is not None:
-        shape = shape_of_template(facts.route[:MAX_ROUTE_LENGTH])
+        route = facts.route[:MAX_ROUTE_LENGTH]
+        shape = shape_of_template(route)
         if shape.secrets:
             found = [_value(facts, shape, name, index) for name, index in shape.secrets]
-    known = shapes_with_secrets() if is_of_here else ()
+            if templates is not None and len(templates) < MAX_WITH_SECRETS:
+                templates[route] = shape
+    known = shapes_with_secrets() if templates is None else templates.values()
     if known and facts.route is None:
         found += _secrets_in(facts.path, known)
     if known and "referer" in facts.headers:

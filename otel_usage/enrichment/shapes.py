@@ -17,7 +17,7 @@ from otel_usage.enrichment.text import bounded, is_plural, singular
 MAX_ROUTE_LENGTH: Final = 1024
 MAX_TYPE_LENGTH: Final = 128
 _CACHE_SIZE: Final = 2048
-_MAX_WITH_SECRETS: Final = 64
+MAX_WITH_SECRETS: Final = 64
 
 _GENERIC: Final = frozenset({"", "id", "key", "name", "path", "pk", "slug", "uid", "uuid"})
 _NAME_SUFFIX: Final = re.compile(r"_(?:id|pk|uuid|slug|name)\Z")
@@ -76,7 +76,7 @@ _with_secrets: dict[str, Shape] = {}
 def shape_of_template(route: str) -> Shape:
     """The shape of a route template of at most MAX_ROUTE_LENGTH characters."""
     shape = _shape(parse_template(route))
-    if shape.secrets and len(_with_secrets) < _MAX_WITH_SECRETS:
+    if shape.secrets and len(_with_secrets) < MAX_WITH_SECRETS:
         _with_secrets[route] = shape
     return shape
 

@@ -10,13 +10,14 @@ from typing import Any, Final
 from otel_usage import attributes as key
 from otel_usage.enrichment.describe import Description, describe
 from otel_usage.enrichment.facts import RequestFacts
+from otel_usage.enrichment.resources import Templates
 from otel_usage.enrichment.span_attributes import facts_of, first, split_url, text
 
 _USER_KEYS: Final = (*key.USER_ID_KEYS, key.USER_NAME)
 
 
 def describe_span(
-    attributes: Mapping[str, Any], span_name: str, token_key: bytes | None, *, is_of_here: bool = False
+    attributes: Mapping[str, Any], span_name: str, token_key: bytes | None, templates: Templates | None = None
 ) -> Description:
     """Everything that a span says and that follows from it: what the record is made from.
 
@@ -24,10 +25,10 @@ def describe_span(
         attributes: Of the span.
         span_name: Its name.
         token_key: The deployment key; without it a token is known to exist but has no id.
-        is_of_here: Whether the request was made to the application of this process.
+        templates: Of `resources.path_secrets`.
     """
     facts = facts_of(attributes, span_name)
-    found = describe(facts, token_key, is_of_here=is_of_here)
+    found = describe(facts, token_key, templates=templates)
     told: dict[str, Any] = {**found.attributes, **attributes}
     if facts.user is not None:
         _tell_user(told, found.attributes)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from otel_usage import attributes as key
 from otel_usage.enrichment.describe import describe
 from otel_usage.enrichment.privacy import fingerprint
+from otel_usage.enrichment.resources import Templates
 from otel_usage.enrichment.span_attributes import facts_of
 from otel_usage.enrichment.spans import describe_span
 from otel_usage.errors import OtelUsageError
@@ -28,6 +29,7 @@ from otel_usage.settings import Settings
 SCOPE_NAME: Final = "otel_usage"
 _TOKEN_ID: Final = re.compile("tok_[0-9a-f]{16}")
 _TOKEN_HINT: Final = re.compile("[a-z0-9_-]{0,24}…[ -~]{4}")
+_MAX_SERVICES: Final = 256
 # Of one request of a sender: a body at its bound makes less, unless it is made to make more.
 MAX_LINES_BYTES: Final = 256 * 1024 * 1024
 
@@ -74,6 +76,7 @@ class Intake:
     def __init__(self, settings: Settings, recorder: Recorder) -> None:
         self._settings = settings
         self._recorder = recorder
+        self._templates: dict[str | None, Templates] = {}
 
     def take(self, scopes: Iterable[ScopeSpans]) -> Taken:
         """Keep the requests among these spans; when this returns they are in the journal.
@@ -82,7 +85,7 @@ class Intake:
             JournalUnavailableError: They are not, or not all: the sender must come again with all of them.
             TooMuchError: Nothing of them is, and never will be.
         """
-        batch = _Batch(self._settings, self._recorder.token_key())
+        batch = _Batch(self._settings, self._recorder.token_key(), self._templates)
         for scope in scopes:
             batch.add(scope)
         self._recorder.write_all(batch.lines)
@@ -95,11 +98,12 @@ class Intake:
 class _Batch:
     """The lines of one request of a sender, and what is to be counted once they are kept."""
 
-    def __init__(self, settings: Settings, token_key: bytes | None) -> None:
+    def __init__(self, settings: Settings, token_key: bytes | None, templates: dict[str | None, Templates]) -> None:
         self.lines: list[bytes] = []
         self.counts: Counter[str] = Counter()
         self._settings = settings
         self._token_key = token_key
+        self._templates = templates
         self._spans = 0
         self._copied = 0
         self._bytes = 0
@@ -112,8 +116,9 @@ class _Batch:
             return
         service = service_of(scope.otel_resource)
         is_ours = scope.scope_name == SCOPE_NAME
+        templates = self._templates_of(service)
         for span in scope.spans:
-            self._add(span, service, is_ours)
+            self._add(span, service, None if is_ours else templates)
 
     def taken(self) -> Taken:
         counts = self.counts
@@ -121,12 +126,19 @@ class _Batch:
         requests = len(self.lines)
         return Taken(self._spans, requests, skipped, left_out, self._spans - requests - skipped - left_out)
 
-    def _add(self, span: SpanData, service: Service, is_ours: bool) -> None:
-        if not is_ours and span.attributes.get(key.FORWARDED) is True:
+    def _templates_of(self, service: Service) -> Templates:
+        """What one service's routes say of its paths says nothing of another's."""
+        if service.name not in self._templates and len(self._templates) >= _MAX_SERVICES:
+            return {}
+        return self._templates.setdefault(service.name, {})
+
+    def _add(self, span: SpanData, service: Service, templates: Templates | None) -> None:
+        """Take one span; without `templates` an application of ours has made it a record."""
+        if templates is not None and span.attributes.get(key.FORWARDED) is True:
             # Whichever came first would be kept, and the application's own record knows more.
             self._copied += 1
             return
-        attributes, secrets = (span.attributes, ()) if is_ours else self._described(span)
+        attributes, secrets = (span.attributes, ()) if templates is None else self._described(span, templates)
         token_id = attributes.get(key.TOKEN_ID)
         if token_id is not None and not (isinstance(token_id, str) and _TOKEN_ID.fullmatch(token_id)):
             attributes, secrets = self._identified(attributes, str(token_id), secrets)
@@ -148,7 +160,7 @@ class _Batch:
             if self._bytes > MAX_LINES_BYTES:
                 raise TooMuchError("These spans would take too much of the journal.", "Send fewer at once.")
 
-    def _described(self, span: SpanData) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def _described(self, span: SpanData, templates: Templates) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The span's attributes with what follows from them, and the credentials that it carried.
 
         What the span says itself wins. Where an application of ours has described its request already, nothing is
@@ -156,9 +168,12 @@ class _Batch:
         """
         said = span.attributes
         if key.SAMPLED in said:
-            attributes, secrets = said, describe(facts_of(said, span.name), self._token_key, is_of_here=False).secrets
+            attributes, secrets = (
+                said,
+                describe(facts_of(said, span.name), self._token_key, templates=templates).secrets,
+            )
         else:
-            found = describe_span(said, span.name, self._token_key)
+            found = describe_span(said, span.name, self._token_key, templates)
             attributes, secrets = found.attributes, found.secrets
             # Exporters that know nothing of trace flags send none at all.
             if span.flags & 0xFF:

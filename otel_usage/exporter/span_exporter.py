@@ -80,7 +80,7 @@ class DuckDBSpanExporter(SpanExporter):
         if key.SAMPLED in attributes:
             kept = self._settings.database in _kept_by_processor
             return None if kept else RequestSpan(span, end_time_ns, attributes, ())
-        found = describe_span(attributes, span.name, self._recorder.token_key(), is_of_here=True)
+        found = describe_span(attributes, span.name, self._recorder.token_key())
         found.attributes[key.SAMPLED] = span.context.trace_flags.sampled
         return RequestSpan(span, end_time_ns, found.attributes, found.secrets)
 

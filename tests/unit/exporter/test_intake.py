@@ -242,17 +242,12 @@ def test_more_than_its_size_explains(recorder, tmp_path, monkeypatch):
 
 
 def test_templates_of_other_services(recorder, tmp_path):
-    """What one service's route says of its paths says nothing of another's."""
-    take(
-        recorder,
-        tmp_path,
-        scope(span(1, {**REQUEST, "http.route": "/only-there/{token}", "url.path": "/only-there/0123456789abcdef"})),
-    )
-    plain = {"http.request.method": "GET", "url.path": "/only-there/12345678"}
-    take(recorder, tmp_path, scope(span(2, plain)))
-    first, second = lines(tmp_path)
-    assert first["path"] == "/only-there/REDACTED"
-    assert (second["path"], second["resource_id"]) == ("/only-there/12345678", "12345678")
+    """What one service's route says of its paths is known of its later requests, and says nothing of another's."""
+    link = {"http.request.method": "GET", "url.path": "/only-there/12345678"}
+    told = span(1, {**link, "http.route": "/only-there/{token}"})
+    others = ScopeSpans({"service.name": "other"}, "nginx", [span(3, link)])
+    take(recorder, tmp_path, scope(told, span(2, link)), others)
+    assert [line["path"] for line in lines(tmp_path)] == ["/only-there/REDACTED"] * 2 + ["/only-there/12345678"]
 
 
 @pytest.mark.parametrize(
