@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 from otel_usage.errors import ConfigurationError
 
 CONFIG_FILE: Final = "otel-usage.toml"
+# What OTLP over HTTP appends to a base endpoint.
+TRACES_PATH: Final = "/v1/traces"
 MIN_TOKEN_KEY_BYTES: Final = 32
 
 _T = TypeVar("_T")
@@ -57,6 +59,7 @@ class Settings:
         anonymous: Whether requests with neither token nor user are kept.
         privacy_level: 0 full client address, 1 truncated (/24, /48), 2 none and no country.
         sdk_disabled: OTEL_SDK_DISABLED: nothing is instrumented.
+        is_exporter_set: Whether somebody has said which exporter, and it could be used.
         problems: What could not be used and was defaulted, a line each (always empty when read strictly).
     """
 
@@ -71,6 +74,7 @@ class Settings:
     anonymous: bool
     privacy_level: int
     sdk_disabled: bool
+    is_exporter_set: bool
     problems: tuple[str, ...] = ()
 
 
@@ -89,7 +93,8 @@ def load(environ: Mapping[str, str] | None = None, *, strict: bool, database: Pa
     reader = _Reader(os.environ if environ is None else environ, strict)
     reader.read_file()
     path = (database or reader.get("database", Path("usage.duckdb"), _path)).absolute()
-    exporter = reader.get("exporter", "duckdb", _exporter)
+    chosen: str | None = reader.get("exporter", None, _exporter)
+    exporter = chosen or "duckdb"
     return Settings(
         database=path,
         exporter=exporter,
@@ -102,6 +107,7 @@ def load(environ: Mapping[str, str] | None = None, *, strict: bool, database: Pa
         anonymous=reader.get("anonymous", True, _boolean),
         privacy_level=reader.get("privacy_level", 1, _privacy_level),
         sdk_disabled=reader.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true",
+        is_exporter_set=chosen is not None,
         problems=tuple(reader.problems),
     )
 
@@ -161,7 +167,9 @@ class _Reader:
             try:
                 return convert(value)
             except ValueError as error:
-                self._refuse_value(where, value, error, is_secret=key in _SECRETS or "@" in str(value))
+                # Of an address, what stands before @ and after ? may be a credential.
+                is_secret = key in _SECRETS or bool(set("@?") & set(str(value)))
+                self._refuse_value(where, value, error, is_secret=is_secret)
         return default
 
     def shared(self, name: str, default: _T, convert: Callable[[Any], _T], *, is_used: bool) -> _T:
@@ -241,12 +249,15 @@ def _headers(value: Any) -> tuple[tuple[str, str], ...]:
         name, text = unquote(name.strip()).lower(), unquote(text.strip())
         if not equals or not _HEADER_NAME.fullmatch(name) or not (text.isascii() and text.isprintable()):
             raise ValueError("name=value pairs, separated by commas and percent-encoded")
+        if name in _OWN_HEADERS:
+            raise ValueError(f"without {', '.join(_OWN_HEADERS)}: what is sent decides these")
         found[name] = text
     return tuple(found.items())
 
 
 # RFC 9110, 5.6.2: a token.
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_OWN_HEADERS: Final = ("host", "content-length", "content-encoding", "transfer-encoding")
 
 
 def _timeout(value: Any) -> float:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 
 from otel_usage.exporter import otlp_encoding
-from otel_usage.exporter.forwarding import TRACES_PATH, url_of
+from otel_usage.exporter.forwarding_state import url_of
 from otel_usage.exporter.posting import Answer, Poster, PostError
-from otel_usage.settings import Settings
+from otel_usage.settings import TRACES_PATH, Settings
 
 if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -57,23 +57,24 @@ class Verdict:
 
 
 class EndpointError(Exception):
-    """The other side has not taken the spans, for a reason that is not theirs.
+    """The other side has not taken the spans, and does not say that it is for what they are.
 
     Args:
         message: Which, one line.
         hint: What to do about it; empty where it passes by itself.
         retry_after: Seconds that the other side wants to be left alone for, if it says so.
-        is_silent: Whether there was no answer at all.
+        may_be_one: Whether it may be for a single one of them, that the other side, or what stands before it, cannot
+            stand: it resets, hangs, fails or forbids.
     """
 
     def __init__(
-        self, message: str, hint: str = "", *, retry_after: float | None = None, is_silent: bool = False
+        self, message: str, hint: str = "", *, retry_after: float | None = None, may_be_one: bool = False
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.retry_after = retry_after
-        self.is_silent = is_silent
+        self.may_be_one = may_be_one
 
 
 class Endpoint:
@@ -87,9 +88,9 @@ class Endpoint:
         transport = settings.transport
         self.url = url_of(settings)
         self._is_compressing = transport.compression == "gzip"
-        headers = {"Content-Type": "application/x-protobuf", **dict(transport.headers)}
+        headers = {**dict(transport.headers), "content-type": "application/x-protobuf"}
         if self._is_compressing:
-            headers["Content-Encoding"] = "gzip"
+            headers["content-encoding"] = "gzip"
         self._poster = Poster(
             self.url,
             headers,
@@ -110,7 +111,7 @@ class Endpoint:
         """
         answer = self._post(otlp_encoding.request_of(spans))
         if answer.status in _REFUSED:
-            return Verdict(False, len(spans), _told(answer), answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return Verdict(False, len(spans), answer.reason, answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         self._require_taken(answer)
         rejected, reason = _rejected(answer)
         return Verdict(True, min(rejected, len(spans)), reason)
@@ -132,7 +133,7 @@ class Endpoint:
         try:
             return self._poster.post(body, timeout_seconds)
         except PostError as error:
-            raise EndpointError(f"{self.url}: {error}.", is_silent=True) from error
+            raise EndpointError(f"{self.url}: {error}.", may_be_one=True) from error
 
     def _require_taken(self, answer: Answer) -> None:
         if 200 <= answer.status < 300:
@@ -140,19 +141,12 @@ class Endpoint:
             if not answer.content_type.startswith("text/html"):
                 return
             raise EndpointError(f"{self.url} answers with a page of HTML.", _OTHER_HINT)
-        message = f"{self.url} answers {_told(answer)}."
+        message = f"{self.url} answers {answer.reason}."
         if answer.status >= 500 or answer.status in _TEMPORARY:
-            raise EndpointError(message, retry_after=answer.retry_after)
+            raise EndpointError(message, retry_after=answer.retry_after, may_be_one=answer.status >= 500)
         hint = _REDIRECT_HINT if 300 <= answer.status < 400 else _HINTS.get(answer.status, _OTHER_HINT)
-        raise EndpointError(message, hint, retry_after=answer.retry_after)
-
-
-def _told(answer: Answer) -> str:
-    """Status and phrase; the other side's own words may be anything."""
-    try:
-        return f"{answer.status} {HTTPStatus(answer.status).phrase}"
-    except ValueError:
-        return str(answer.status)
+        may_be_one = answer.status == HTTPStatus.FORBIDDEN
+        raise EndpointError(message, hint, retry_after=answer.retry_after, may_be_one=may_be_one)
 
 
 def _rejected(answer: Answer) -> tuple[int, str]:

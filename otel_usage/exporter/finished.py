@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,13 +53,17 @@ def inspect(path: Path) -> Contents:
 
 
 @contextlib.contextmanager
-def finished_segments(paths: StorePaths) -> Iterator[list[Path]]:
+def finished_segments(paths: StorePaths, but: Collection[Path] = ()) -> Iterator[list[Path]]:
     """The finished segments, oldest first, as many as fit into one turn; those of the dead are locked meanwhile.
 
     A segment that disappears or cannot be looked at is passed over.
+
+    Args:
+        paths: Of the journal.
+        but: Those that the leader has not done with, and has no need to look at.
     """
     with contextlib.ExitStack() as locks:
-        yield _first_that_fit(paths.segments(), locks)
+        yield _first_that_fit([path for path in paths.segments() if path not in but], locks)
 
 
 def _first_that_fit(found: list[Path], locks: contextlib.ExitStack) -> list[Path]:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from otel_usage.errors import ForwardingError
-from otel_usage.exporter import forwarding
+from otel_usage.exporter import forwarding_state
 from otel_usage.exporter.commit import CommitSummary
 from otel_usage.exporter.endpoint import Endpoint, EndpointError, Verdict
 from otel_usage.exporter.finished import finished_segments
-from otel_usage.exporter.forwarding import Forwarding
+from otel_usage.exporter.forwarding_state import Forwarding
 from otel_usage.exporter.outgoing import Batch, OutgoingRecord, OutgoingSegment
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.warner import Warner
@@ -31,6 +31,9 @@ _FIRST_DELAY_SECONDS: Final = 0.5
 _MAX_DELAY_SECONDS: Final = 30.0
 # What does not pass by itself may be put right at the other end.
 _HELP_DELAY_SECONDS: Final = 60.0
+# One record that the other side cannot stand must not hold up the others; several in a row, and it is not the records.
+_PUT_OFF_SECONDS: Final = 30.0
+_MAX_PUT_OFF_IN_A_ROW: Final = 3
 _MIN_RETRY_AFTER_SECONDS: Final = 0.1
 _MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 # Of its own: an application that seeds the common one must not align its processes.
@@ -55,6 +58,7 @@ class Forwarder:
         self._most = MAX_SPANS
         self._most_bytes = MAX_REQUEST_BYTES
         self._failures = 0
+        self._put_off_in_a_row = 0
         self._retry_at: float | None = None
         self._unsaid: ForwardingError | None = None
 
@@ -74,8 +78,9 @@ class Forwarder:
         if self._retry_at is not None and self._retry_at > time.monotonic():
             return CommitSummary()
         self._retry_at = None
-        with finished_segments(self._paths) as found, contextlib.closing(self._endpoint):
-            return self._turn(found, go_on)
+        put_off = [segment.path for segment in self._segments.values() if segment.is_put_off]
+        with finished_segments(self._paths, put_off) as found, contextlib.closing(self._endpoint):
+            return self._turn(put_off + found, go_on)
 
     def retry_in(self) -> float:
         """Seconds until the next attempt after one that failed; infinite where there is none."""
@@ -102,14 +107,14 @@ class Forwarder:
         return summary
 
     def _load(self) -> None:
-        self._state = forwarding.load(self._paths) or Forwarding()
+        self._state = forwarding_state.load(self._paths) or Forwarding()
         if self._state.url != self._endpoint.url:
             self._state.url = self._endpoint.url
             self._save()
 
     def _save(self) -> bool:
         try:
-            forwarding.save(self._paths, self._state)
+            forwarding_state.save(self._paths, self._state)
         except OSError as error:
             self._warner.warn("state", "The state of %s cannot be written: %s", self._paths.journal, error)
             return False
@@ -126,7 +131,7 @@ class Forwarder:
         self._batch.keep(self._segments.values())
 
     def _forward(self, go_on: Callable[[], bool]) -> None:
-        """Send what is left of the last request, then what was not read yet.
+        """Send what is left of the last request, then what was not read yet, then what was put off for long enough.
 
         Raises:
             EndpointError: What was not answered for stays in the batch.
@@ -136,7 +141,16 @@ class Forwarder:
                 self._batch.add(record)
                 if self._is_full() and not self._send(go_on):
                     return
-        self._send(go_on)
+        if self._send(go_on):
+            self._try_again(go_on)
+
+    def _try_again(self, go_on: Callable[[], bool]) -> None:
+        """Send what was put off for long enough, one by one, until one of them fails again."""
+        self._put_off_in_a_row = 0
+        now = time.monotonic()
+        while not self._put_off_in_a_row and self._batch.take_up(now):
+            if not self._send(go_on):
+                return
 
     def _read(self, segment: OutgoingSegment) -> Iterator[OutgoingRecord]:
         try:
@@ -154,13 +168,37 @@ class Forwarder:
             try:
                 verdict = self._endpoint.export([(record.service, record.span) for record in records])
             except EndpointError as error:
-                if error.is_silent:  # a smaller request may come through
-                    self._most = max(1, len(records) // 2)
-                raise
-            self._settle(records, verdict)
+                self._narrow_down(records, error)
+            else:
+                self._settle(records, verdict)
             if not go_on():
                 return False
         return True
+
+    def _narrow_down(self, records: list[OutgoingRecord], error: EndpointError) -> None:
+        """Find the record that the other side cannot stand, and go on without it for a while.
+
+        Raises:
+            EndpointError: It is not known yet, or it is not for a record.
+        """
+        if not error.may_be_one:
+            raise error
+        if len(records) > 1:
+            self._most, self._failures = len(records) // 2, 0
+            raise EndpointError(error.message, retry_after=error.retry_after) from error
+        asked = error.retry_after
+        if asked is None:  # else it is to be left alone
+            self._endpoint.check()
+        self._batch.put_off(time.monotonic() + (_PUT_OFF_SECONDS if asked is None else _clamped(asked)))
+        self._put_off_in_a_row += 1
+        if self._put_off_in_a_row > _MAX_PUT_OFF_IN_A_ROW:
+            self._batch.take_back(self._put_off_in_a_row)
+            self._put_off_in_a_row = 0
+        elif asked is None:
+            self._note(error)
+            self._warner.warn("put off", "A usage record waits, and others are forwarded before it: %s", error.message)
+            return
+        raise error
 
     def _settle(self, records: list[OutgoingRecord], verdict: Verdict) -> None:
         if not verdict.is_taken and len(records) > 1:
@@ -180,13 +218,14 @@ class Forwarder:
             )
         self._batch.drop(len(records))
         self._most = min(2 * self._most, MAX_SPANS)
-        self._failures = 0
+        self._failures = self._put_off_in_a_row = 0
 
     def _acknowledged(self, records: list[OutgoingRecord], verdict: Verdict) -> None:
         for position, record in enumerate(records):
             record.segment.acknowledge(is_refused=position < verdict.rejected)
         self._state.succeeded_at = time.time()
-        self._state.error, self._state.needs_help = None, False
+        if not self._batch.has_put_off:
+            self._state.error, self._state.needs_help = None, False
         if verdict.rejected:
             message = "%s has rejected %d of %d usage records: %s"
             self._warner.warn("rejected", message, self._endpoint.url, verdict.rejected, len(records), verdict.reason)
@@ -200,13 +239,15 @@ class Forwarder:
             delay = min(_FIRST_DELAY_SECONDS * 2 ** min(self._failures - 1, 16), _MAX_DELAY_SECONDS)
         delay *= _chance.uniform(0.5, 1.0)
         if error.retry_after is not None:
-            asked = min(max(error.retry_after, _MIN_RETRY_AFTER_SECONDS), _MAX_RETRY_AFTER_SECONDS)
-            delay = asked * _chance.uniform(1.0, 1.1)
+            delay = _clamped(error.retry_after) * _chance.uniform(1.0, 1.1)
         self._retry_at = time.monotonic() + delay
+        self._note(error)
+        return ForwardingError(error.message, error.hint)
+
+    def _note(self, error: EndpointError) -> None:
         self._state.error = f"{error.message} {error.hint}".rstrip()
         self._state.failed_at, self._state.needs_help = time.time(), bool(error.hint)
         self._save()
-        return ForwardingError(error.message, error.hint)
 
     def _finish(self) -> CommitSummary:
         """Note what became of segments that have all their answers, then remove them."""
@@ -231,6 +272,10 @@ class Forwarder:
                 _remove(self._segments.pop(name).path)
                 total += summary
         return total
+
+
+def _clamped(retry_after: float) -> float:
+    return min(max(retry_after, _MIN_RETRY_AFTER_SECONDS), _MAX_RETRY_AFTER_SECONDS)
 
 
 def _remove(path: Path) -> bool:

@@ -94,9 +94,9 @@ _amid_a_turn: Final[list[int]] = []
 
 @contextlib.contextmanager
 def turn() -> Iterator[None]:
-    """While DuckDB is at work here: a child that is forked meanwhile never leads.
+    """While DuckDB is at work here, or what forwards is imported: a child that is forked meanwhile never leads.
 
-    It has an open store without the lock on it, and locks of threads that it does not have.
+    It has an open store without the lock on it, and locks, those of imports too, of threads that it does not have.
     """
     pid = os.getpid()
     _amid_a_turn.append(pid)

@@ -37,12 +37,14 @@ class OutgoingSegment:
         id: Its id.
         path: Its file.
         waiting: How many of its lines were read and have no answer.
+        put_off: How many of these are put off.
     """
 
     def __init__(self, paths: StorePaths, path: Path) -> None:
         self.id = segment_id(path)
         self.path = path
         self.waiting = 0
+        self.put_off = 0
         self._closing = contextlib.ExitStack()
         self._rejections = self._closing.enter_context(Rejections(paths, self.id))
         self._lines = good_lines(path, self._rejections)
@@ -66,6 +68,11 @@ class OutgoingSegment:
     def is_done(self) -> bool:
         """Whether every line has its answer."""
         return self._is_read and not self.waiting
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether all that has no answer is put off."""
+        return self._is_read and 0 < self.waiting == self.put_off
 
     def acknowledge(self, *, is_refused: bool) -> None:
         """Count a record that the other side has, or one of those that it will never keep without saying which."""
@@ -126,15 +133,16 @@ class OutgoingRecord:
 
 
 class Batch:
-    """Records that were read and have no answer, oldest first.
+    """Records that were read and have no answer, oldest first; and those that are put off, until their time comes.
 
     Attributes:
-        size: Their bytes.
+        size: Bytes of the first.
     """
 
     def __init__(self) -> None:
         self.size = 0
         self._records: list[OutgoingRecord] = []
+        self._put_off: list[tuple[float, OutgoingRecord]] = []
 
     def __len__(self) -> int:
         return len(self._records)
@@ -158,7 +166,38 @@ class Batch:
             self.size -= record.size
         del self._records[:count]
 
+    @property
+    def has_put_off(self) -> bool:
+        """Whether any record is put off."""
+        return bool(self._put_off)
+
+    def put_off(self, until: float) -> None:
+        """Step over the first record until then."""
+        record = self._records.pop(0)
+        self.size -= record.size
+        record.segment.put_off += 1
+        self._put_off.append((until, record))
+
+    def take_up(self, now: float) -> bool:
+        """Add one that was put off until now, behind all others; False if there is none."""
+        due = next((position for position, (until, _) in enumerate(self._put_off) if until <= now), None)
+        if due is not None:
+            self._take_up(due)
+        return due is not None
+
+    def take_back(self, count: int) -> None:
+        """Add those that were put off last, behind all others."""
+        for left in range(min(count, len(self._put_off)), 0, -1):
+            self._take_up(len(self._put_off) - left)
+
+    def _take_up(self, position: int) -> None:
+        _, record = self._put_off.pop(position)
+        record.segment.put_off -= 1
+        self._records.append(record)
+        self.size += record.size
+
     def keep(self, segments: Collection[OutgoingSegment]) -> None:
         """Take away what is of no such segment."""
         self._records = [record for record in self._records if record.segment in segments]
+        self._put_off = [(until, record) for until, record in self._put_off if record.segment in segments]
         self.size = sum(record.size for record in self._records)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -48,6 +49,14 @@ class Answer:
     retry_after: float | None = None
     body: bytes = b""
 
+    @property
+    def reason(self) -> str:
+        """Status and phrase; the other side's own words may be anything."""
+        try:
+            return f"{self.status} {HTTPStatus(self.status).phrase}"
+        except ValueError:
+            return str(self.status)
+
 
 @dataclass(slots=True)
 class _Connection:
@@ -60,7 +69,7 @@ class Poster:
 
     Args:
         url: http:// or https://, without user and without query.
-        headers: Of every request.
+        headers: Of every request; one of ours gives way to one of the same name.
         certificate: PEM file of those who may have signed the other side's, None for the system's.
         client_certificate: PEM file of our own, if we have one.
         client_key: PEM file of its key, where that is another.
@@ -82,7 +91,8 @@ class Poster:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._is_tls else 80)
         self._path = parts.path or "/"
-        self._headers = {"Host": parts.netloc, "User-Agent": _USER_AGENT, **headers}
+        given = {name.lower(): value for name, value in headers.items()}
+        self._headers = {"host": parts.netloc, "user-agent": _USER_AGENT, **given}
         self._certificate = certificate
         self._client_files = (client_certificate, client_key)
         self._timeout = timeout_seconds
@@ -118,8 +128,8 @@ class Poster:
             connection.stream.close()
 
     def _head(self, length: int) -> bytes:
-        fields = {**self._headers, "Content-Length": str(length)}
-        lines = [f"POST {self._path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        fields = {**self._headers, "content-length": str(length)}
+        lines = [f"POST {self._path} HTTP/1.1", *(f"{name.title()}: {value}" for name, value in fields.items())]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def _exchange(self, request: bytes, deadline: float) -> Answer:
@@ -127,7 +137,7 @@ class Poster:
         connection.stream.deadline = deadline
         try:
             return self._answer(connection, request)
-        except (ConnectionError, http.client.BadStatusLine):
+        except (ConnectionError, ssl.SSLEOFError, http.client.BadStatusLine):
             # It may have closed a connection that it was tired of, just when this was sent.
             if not connection.is_used:
                 raise
@@ -165,25 +175,35 @@ class Poster:
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            context = ssl.create_default_context(cafile=self._certificate)
-            ours, key = self._client_files
-            if ours is not None:
-                context.load_cert_chain(ours, key)
-            self._context = context
+            self._context = tls_context(self._certificate, *self._client_files)
         return self._context
 
 
+def tls_context(certificate: Path | None, client_certificate: Path | None, client_key: Path | None) -> ssl.SSLContext:
+    """How TLS is spoken with these files, as `Poster` takes them.
+
+    Raises:
+        OSError: They cannot be used.
+    """
+    context = ssl.create_default_context(cafile=certificate)
+    if client_certificate is not None:
+        context.load_cert_chain(client_certificate, client_key)
+    return context
+
+
 def _connected(host: str, port: int, deadline: float) -> _socket.socket:
-    """A connection to the first address of the host that takes one.
+    """A connection to the first address of the host that takes one; one that says nothing leaves time for the others.
 
     Raises:
         OSError: None does.
     """
     error: OSError = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM):
+    # As text it would have a codec imported, amid which this process may be forked.
+    found = _socket.getaddrinfo(host.encode("ascii"), port, 0, _socket.SOCK_STREAM)
+    for remaining, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
         sock = _socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_left(deadline))
+            sock.settimeout(_left(deadline) / remaining)
             sock.connect(address)
             sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             return sock
@@ -269,7 +289,7 @@ class _TLSStream(_Stream):
     def __init__(self, sock: _socket.socket, deadline: float, context: ssl.SSLContext, host: str) -> None:
         super().__init__(sock, deadline)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host.encode("ascii"))
         self._until_done(self._tls.do_handshake)
 
     def receive(self, size: int) -> bytes:

@@ -17,7 +17,7 @@ from otel_usage.errors import (
     StoreLockedError,
     StoreMissingError,
 )
-from otel_usage.exporter import forwarding
+from otel_usage.exporter import forwarding_state
 from otel_usage.exporter.committer import CommitSummary, drain
 from otel_usage.exporter.leadership import Leadership, leader_pid, process_name
 from otel_usage.exporter.leadership import turn as leading_turn
@@ -70,7 +70,7 @@ def prepare_to_read(settings: Settings, *, announce: Callable[[str], None]) -> N
         StoreError: The records of processes that are gone cannot be committed.
     """
     paths = StorePaths.of(settings.database)
-    if (url := forwarding.destination(settings, paths)) is not None:
+    if (url := forwarding_state.destination(settings, paths)) is not None:
         _require_own_rows(paths, url, announce)
         return
     _require_something(paths)
@@ -85,7 +85,7 @@ def uncommitted(connection: "DuckDBPyConnection", settings: Settings) -> Pending
     A segment that is committed may still be there for a moment; the store knows its id. What is forwarded does not
     count.
     """
-    if forwarding.destination(settings, StorePaths.of(settings.database)) is not None:
+    if forwarding_state.destination(settings, StorePaths.of(settings.database)) is not None:
         return Pending()
     rows = connection.execute("SELECT segment_id FROM journal_segments").fetchall()
     return pending(StorePaths.of(settings.database), committed=frozenset(name for (name,) in rows))
@@ -127,7 +127,7 @@ def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int,
         ConfigurationError: The records are not for the store, and no endpoint is set.
     """
     paths = StorePaths.of(settings.database)
-    if (url := forwarding.destination(settings, paths)) is not None:
+    if (url := forwarding_state.destination(settings, paths)) is not None:
         return _sync_forwarded(settings, paths, url, timeout_seconds, progress)
     _require_something(paths)
     orphans = partial(_commit_orphans, paths, settings.token_key, lambda _: None)
@@ -164,14 +164,14 @@ def _sync_forwarded(
     if settings.exporter != "otlp":
         raise ConfigurationError(
             f"The records in {paths.journal} are forwarded to {url}, not committed.",
-            "Set OTEL_USAGE_EXPORTER=otlp and what else the applications have, and run this again.",
+            "Set OTEL_USAGE_EXPORTER=otlp and what else the applications have; or duckdb, to commit them after all.",
         )
     orphans = _Orphans(settings, paths, time.monotonic() + timeout_seconds)
     try:
         result = _wait(paths, timeout_seconds, progress, orphans.forward)
     finally:
         orphans.leave()
-    state = forwarding.load(paths)
+    state = forwarding_state.load(paths)
     problem = (state.error or "") if state is not None and result.remaining else ""
     return replace(result, url=url, problem=problem)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from otel_usage.errors import MissingExtraError
-from otel_usage.exporter import forwarding, leadership
+from otel_usage.exporter import forwarding_state, leadership
 from otel_usage.exporter.commit import CommitSummary, commit_turn
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.settings import Settings
@@ -53,8 +53,8 @@ class StoreSink:
         with leadership.turn():
             if not self._is_ours:
                 with contextlib.suppress(OSError):
-                    forwarding.end(self._paths)
-                self._is_ours = True
+                    forwarding_state.end(self._paths)
+                    self._is_ours = True
             return commit_turn(self._paths, self._token_key())
 
     def retry_in(self) -> float:
@@ -86,7 +86,9 @@ class EndpointSink:
             return CommitSummary()
         if self._forwarder is None:
             try:
-                self._forwarder = forwarder(self._settings, self._paths)
+                # A child that is forked amid the first import would wait for that for ever.
+                with leadership.turn():
+                    self._forwarder = forwarder(self._settings, self._paths)
             except MissingExtraError:  # what is installed later is there for the next start
                 self._is_missing = True
                 raise

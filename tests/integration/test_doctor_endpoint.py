@@ -83,7 +83,9 @@ def test_what_is_removed_is_counted(collect: Receiver) -> None:
     assert rows == int(facts["inserted"]) - int(facts["removed"])
     assert int(facts["lines"]) == int(facts["inserted"]) + int(facts["duplicate"]) + int(facts["rejected"])
     done = collect.cli("doctor", "--format", "json", "--database", str(collect.store))
-    assert [each for each in json.loads(done.stdout) if each["status"] == "attention"] == []
+    findings = json.loads(done.stdout)
+    assert [each for each in findings if each["status"] == "attention"] == []
+    assert any(f"opens: {rows} requests committed so far" in each["message"] for each in findings)
 
 
 def test_the_key_known_here_is_another(collect: Receiver) -> None:

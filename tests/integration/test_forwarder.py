@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_usage.exporter import forwarding
+from otel_usage.exporter import forwarding_state
 from otel_usage.exporter.intake import Intake
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.paths import StorePaths
@@ -162,14 +162,16 @@ def test_doctor_tells_of_the_endpoint(tmp_path):
         assert "No process forwards now" in done.stdout
         assert "store  " not in done.stdout
         paths = StorePaths.of(site.store)
-        state = forwarding.load(paths)
+        state = forwarding_state.load(paths)
         assert state is not None
-        state.note({"journal_full": 7})
-        forwarding.save(paths, state)
+        state.note({"journal_full": 7, "rejected": 2})
+        forwarding_state.save(paths, state)
         found.reply = lambda _: Reply(401)
         done = site.cli("doctor")
         assert done.returncode == 1
         assert "attention  losses         7 journal_full" in done.stdout
+        (told,) = [line for line in done.stdout.splitlines() if "2 rejected" in line]
+        assert "Look at the application's log" in told
         assert "401 Unauthorized. Check OTEL_USAGE_HEADERS." in done.stdout
         assert "s3cr3t" not in done.stdout + done.stderr
         shutil.copy(APPS / "flask_app.py", tmp_path)
@@ -201,6 +203,18 @@ def test_back_into_the_store(tmp_path):
         wait_for(site.store.exists)
         site.stop()
     assert {row["user_agent"] for row in site.read_rows()} == {f"asked-{number}" for number in range(4)}
+
+
+@pytest.mark.parametrize("command", [("sync",), ("report", "latest", "--format", "csv")], ids=lambda each: each[0])
+def test_back_into_the_store_without_an_application(command, tmp_path):
+    """Who says `duckdb` in so many words commits what the applications have left for an endpoint."""
+    with sink(reply=lambda _: Reply(503)) as found:
+        site = fill(tmp_path, found.endpoint, 3)
+        site.cli("sync", "--timeout", "0")
+        site.environment["OTEL_USAGE_EXPORTER"] = "duckdb"
+        done = site.cli(*command)
+        assert done.returncode == 0, done.stderr
+    assert {row["user_agent"] for row in site.read_rows()} == {f"asked-{number}" for number in range(3)}
 
 
 def test_without_the_extra(tmp_path):

@@ -40,6 +40,16 @@ def test_the_callers_store_wins(tmp_path):
     assert settings.database == tmp_path / "c.duckdb"
 
 
+def test_who_has_said_which_exporter(tmp_path):
+    """The default is nobody's word, nor is what cannot be used."""
+    said = [
+        load({"OTEL_USAGE_EXPORTER": value}, strict=False).is_exporter_set for value in ("", "carrier-pigeon", "duckdb")
+    ]
+    assert said == [False, False, True]
+    (tmp_path / "otel-usage.toml").write_text('exporter = "duckdb"\n')
+    assert load({}, strict=True).is_exporter_set
+
+
 def test_empty_is_unset():
     """An empty variable is as good as none, as OpenTelemetry specifies for its own."""
     assert load({"OTEL_USAGE_EXPORTER": ""}, strict=True).exporter == "duckdb"
@@ -50,7 +60,6 @@ BAD = [
     ("OTEL_USAGE_ENDPOINT", "localhost:4318"),
     ("OTEL_USAGE_ENDPOINT", "http://"),
     ("OTEL_USAGE_ENDPOINT", "http://host:port"),
-    ("OTEL_USAGE_ENDPOINT", "http://host/?to=there"),
     ("OTEL_USAGE_ENDPOINT", "http://host/ HTTP/1.1"),
     ("OTEL_USAGE_ENDPOINT", "http://höst"),
     ("OTEL_USAGE_COMMIT_INTERVAL", "often"),
@@ -175,8 +184,14 @@ BAD_TRANSPORT = [
     ("OTEL_USAGE_HEADERS", "s3cr3t"),
     ("OTEL_USAGE_HEADERS", "a b=s3cr3t"),
     ("OTEL_USAGE_HEADERS", "a=s3cr3t%0D%0Ax: y"),
+    ("OTEL_USAGE_HEADERS", "a=s3cr3t,Host=elsewhere"),
+    ("OTEL_USAGE_HEADERS", "a=s3cr3t,content-length=1"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "a=s3cr3t,content-encoding=br"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "a=s3cr3t,transfer-encoding=chunked"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "=s3cr3t"),
     ("OTEL_USAGE_ENDPOINT", "https://user:s3cr3t@host"),
+    ("OTEL_USAGE_ENDPOINT", "https://host/v1/traces?api-key=s3cr3t"),
+    ("OTEL_USAGE_ENDPOINT", "user:s3cr3t@host"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "nan"),

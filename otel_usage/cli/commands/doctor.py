@@ -144,4 +144,4 @@ def _base(name: str, url: str) -> str:
         checked = settings.load({"OTEL_USAGE_ENDPOINT": url}, strict=True).endpoint
     except ConfigurationError as error:  # it names another variable; the remedy is the same
         raise ConfigurationError(f"{name} cannot be used.", error.hint) from None
-    return checked.removesuffix("/v1/traces")
+    return checked.removesuffix(settings.TRACES_PATH)

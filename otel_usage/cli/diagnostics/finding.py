@@ -1,6 +1,7 @@
 """What a check of `otel-usage doctor` gives: a finding. What is looked at is the other modules'."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 OK: Final = "ok"
@@ -25,3 +26,8 @@ class Finding:
     message: str
     remedy: str = ""
     blocks: bool = False
+
+
+def moment(seconds: float) -> str:
+    """How a time since 1970 is told."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,18 +1,17 @@
 """Where records go that are forwarded: whether the endpoint takes them, what was sent, what was lost on the way."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
-from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
-from otel_usage.exporter import forwarding
-from otel_usage.exporter.forwarding import Forwarding
+from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, moment
+from otel_usage.exporter import forwarding_state
+from otel_usage.exporter.forwarding_state import Forwarding
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.settings import Settings
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding about the endpoint, from here and from what the applications have noted."""
-    state = forwarding.load(StorePaths.of(settings.database))
+    state = forwarding_state.load(StorePaths.of(settings.database))
     if settings.exporter != "otlp":
         yield from _others(settings)
     else:
@@ -22,7 +21,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _others(settings: Settings) -> Iterator[Finding]:
-    url = forwarding.destination(settings, StorePaths.of(settings.database))
+    url = forwarding_state.destination(settings, StorePaths.of(settings.database))
     if url is not None:
         message = f"The applications of this journal forward to {url}; the settings here are not theirs."
         yield Finding(NOTE, "endpoint", message, "Set OTEL_USAGE_EXPORTER=otlp and what else they have.")
@@ -45,12 +44,8 @@ def _answers(settings: Settings) -> Iterator[Finding]:
 
 
 def _noted(state: Forwarding) -> Iterator[Finding]:
-    last = "none yet" if state.succeeded_at is None else f"the last at {_time(state.succeeded_at)}"
+    last = "none yet" if state.succeeded_at is None else f"the last at {moment(state.succeeded_at)}"
     yield Finding(OK, "endpoint", f"{state.forwarded} records were forwarded from this journal, {last}.")
     if state.error is not None and state.failed_at is not None:
-        message = f"The last attempt failed at {_time(state.failed_at)}: {state.error}"
+        message = f"The last attempt failed at {moment(state.failed_at)}: {state.error}"
         yield Finding(ATTENTION if state.needs_help else NOTE, "endpoint", message)
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -11,16 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otel_usage.errors import ConfigurationError
-from otel_usage.exporter.posting import Answer, Poster, PostError
+from otel_usage.exporter.posting import Answer, Poster, PostError, tls_context
 from otel_usage.exporter.trial import Trial, new_token
-from otel_usage.settings import Transport
+from otel_usage.settings import TRACES_PATH, Transport
 
-TRACES_PATH: Final = "/v1/traces"
 # What tells of a hop behind the first, in their order.
 VARIABLES: Final = {"OTEL_USAGE_GATEWAY_ENDPOINT": "gateway", "OTEL_USAGE_COLLECT_ENDPOINT": "collect"}
 _HEALTH_SECONDS: Final = 5.0
@@ -140,10 +138,11 @@ def health(url: str, transport: Transport) -> tuple[int, Any] | None:
 def _ask(hop: Hop, transport: Transport, token: str, seconds: float, *, is_first: bool) -> Heard:
     told = health(f"{hop.url}/health", transport)
     found = told[1] if told is not None else None
-    is_collect = isinstance(found, dict) and found.get("status") in ("ok", "unavailable")
+    # What many say, and what only ours does.
+    is_collect = isinstance(found, dict) and "status" in found and "journal_max_bytes" in found
     # What stands between is not made to see a credential that the hop before it would have hashed.
     trial = Trial.new(seconds, token=token if is_first or is_collect else None)
-    headers = {"Content-Type": "application/json", **(dict(transport.headers) if is_first else {})}
+    headers = {**(dict(transport.headers) if is_first else {}), "content-type": "application/json"}
     poster = Poster(
         hop.url + TRACES_PATH,
         headers,
@@ -177,10 +176,7 @@ def _require_usable(transport: Transport) -> None:
 
 
 def _tls(transport: Transport) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=transport.certificate)
-    if transport.client_certificate is not None:
-        context.load_cert_chain(transport.client_certificate, transport.client_key)
-    return context
+    return tls_context(transport.certificate, transport.client_certificate, transport.client_key)
 
 
 def _json(body: bytes) -> Any:
@@ -223,7 +219,7 @@ def _of_answer(answer: Answer, told: Mapping[str, Any] | None, *, is_first: bool
     status = answer.status
     if 200 <= status < 300:
         return _of_success(answer)
-    message = f"answers {_named(status)}"
+    message = f"answers {answer.reason}"
     if 300 <= status < 400:
         return Trouble(message, "Name the address it leads to: behind a redirect, Collectors lose spans silently.")
     if status in (401, 403):
@@ -240,7 +236,7 @@ def _of_answer(answer: Answer, told: Mapping[str, Any] | None, *, is_first: bool
 
 def _of_success(answer: Answer) -> Trouble | None:
     """A receiver says in JSON what it did not take; whatever else listens somewhere also answers 200."""
-    message = f"answers {_named(answer.status)}"
+    message = f"answers {answer.reason}"
     if not answer.body:
         return None
     found = _json(answer.body)
@@ -264,10 +260,3 @@ def _of_pressure(message: str, told: Mapping[str, Any] | None) -> Trouble:
         remedy = "Find what keeps its store from being committed to: run otel-usage doctor there."
         return Trouble(f"{message}: its journal is full, {size} of {bound} bytes", remedy)
     return Trouble(message, "Look at its log, at the disk of its journal, and run otel-usage doctor there.")
-
-
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)

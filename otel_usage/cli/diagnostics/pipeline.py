@@ -11,10 +11,11 @@ from typing import Any, Final
 from otel_usage.cli.diagnostics import hops
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
 from otel_usage.cli.diagnostics.hops import Hop
+from otel_usage.cli.diagnostics.store import known_key
 from otel_usage.cli.diagnostics.tracks import LOOK_SECONDS, Kept, Track, is_here, watch
 from otel_usage.enrichment.privacy import fingerprint
 from otel_usage.errors import StoreError, StoreMissingError
-from otel_usage.exporter import deployment_key, leadership, removal, store, trial
+from otel_usage.exporter import leadership, removal, store, trial
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.settings import Settings
 
@@ -91,7 +92,7 @@ def _token(tracks: list[Track], settings: Settings) -> Iterator[Finding]:
     elif row["token_id"] is None:
         yield _unidentified(row)
     else:
-        yield _identified(row["token_id"], token, _by_collect(tracks), _known_key(settings))
+        yield _identified(row["token_id"], token, _by_collect(tracks), known_key(settings))
 
 
 def _unidentified(row: Mapping[str, Any]) -> Finding:
@@ -122,15 +123,6 @@ def _by_collect(tracks: list[Track]) -> str | None:
     """The id that `otel-usage collect` itself makes of the token."""
     rows = (track.row for track in tracks if track.heard.is_collect and track.row is not None)
     return next((row["token_id"] for row in rows), None)
-
-
-def _known_key(settings: Settings) -> bytes | None:
-    if settings.token_key is not None:
-        return settings.token_key
-    try:
-        return deployment_key.read(settings.token_key_file)
-    except OSError:
-        return None
 
 
 def _removed(tracks: list[Track], kept: Kept) -> Iterator[Finding]:

@@ -1,16 +1,16 @@
 """Where records go: the settings that say it, the store with its key and losses, the journal and its leader."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from otel_usage.cli.diagnostics import forwarding
-from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
+from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, moment
 from otel_usage.errors import OtelUsageError
 from otel_usage.exporter import deployment_key, leadership, losses, pending, store
-from otel_usage.exporter.forwarding import destination
-from otel_usage.exporter.forwarding import load as load_forwarding
+from otel_usage.exporter.forwarding_state import destination
+from otel_usage.exporter.forwarding_state import load as load_forwarding
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.reports import state
 from otel_usage.settings import Settings
@@ -105,15 +105,16 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding(ATTENTION, "store", error.message, error.hint)
         return
     size = settings.database.stat().st_size
-    inserted = found.info.get("inserted", "0")
-    yield Finding(OK, "store", f"{settings.database} opens: {inserted} requests committed so far, {size} bytes.")
+    inserted, removed = (int(found.info.get(name, "0")) for name in ("inserted", "removed"))
+    message = f"{settings.database} opens: {inserted - removed} requests committed so far, {size} bytes."
+    yield Finding(OK, "store", message)
     yield from _key(settings, found)
     yield from _losses(found)
 
 
 def _key(settings: Settings, found: state.State) -> Iterator[Finding]:
     known = found.info.get("token_key_check")
-    key = _read_key(settings)
+    key = known_key(settings)
     if known is None:
         return
     if key is None:
@@ -126,7 +127,8 @@ def _key(settings: Settings, found: state.State) -> Iterator[Finding]:
         yield Finding(ATTENTION, "key", message, "Give every application of this store the same key.")
 
 
-def _read_key(settings: Settings) -> bytes | None:
+def known_key(settings: Settings) -> bytes | None:
+    """The deployment key, if it can be read here; makes nothing."""
     if settings.token_key is not None:
         return settings.token_key
     try:
@@ -137,7 +139,7 @@ def _read_key(settings: Settings) -> bytes | None:
 
 def _losses(found: state.State) -> Iterator[Finding]:
     for loss in found.losses:
-        yield _loss(loss.reason, loss.records, loss.noticed_at)
+        yield _loss(loss.reason, loss.records, loss.noticed_at, _LOSS_REMEDIES)
 
 
 def _endpoint(settings: Settings) -> Iterator[Finding]:
@@ -145,19 +147,20 @@ def _endpoint(settings: Settings) -> Iterator[Finding]:
     yield from forwarding.examine(settings)
     found = load_forwarding(StorePaths.of(settings.database))
     for reason, noted in ({} if found is None else found.losses).items():
-        yield _loss(reason, noted.records, datetime.fromtimestamp(noted.noticed_at, UTC).replace(tzinfo=None))
+        when = datetime.fromtimestamp(noted.noticed_at, UTC).replace(tzinfo=None)
+        yield _loss(reason, noted.records, when, _FORWARDING_REMEDIES)
 
 
-def _loss(reason: str, records: int, noticed_at: datetime) -> Finding:
+def _loss(reason: str, records: int, noticed_at: datetime, remedies: Mapping[str, str]) -> Finding:
     recent = datetime.now(UTC).replace(tzinfo=None) - _RECENT
     message = f"{records} {reason}, last noticed {noticed_at:%Y-%m-%d %H:%M} UTC."
     status = ATTENTION if reason in losses.LOST and noticed_at >= recent else NOTE
-    return Finding(status, "losses", message, _LOSS_REMEDIES.get(reason, ""))
+    return Finding(status, "losses", message, remedies.get(reason, ""))
 
 
 def _pending_losses(waiting: pending.Pending) -> Iterator[Finding]:
     for loss in waiting.losses:
-        since = "" if loss.since is None else f", since {_time(loss.since)}"
+        since = "" if loss.since is None else f", since {moment(loss.since)}"
         message = f"{loss.records} {loss.reason}{since}, not in the store's count yet."
         status = ATTENTION if loss.reason in losses.LOST else NOTE
         yield Finding(status, "losses", message, _LOSS_REMEDIES.get(loss.reason, ""))
@@ -171,13 +174,17 @@ _LOSS_REMEDIES: Final = {
     losses.REJECTED: "Look at the lines and reasons in the journal's folder rejected.",
     losses.TOKEN_UNIDENTIFIED: "Let the applications read or make the deployment key: see OTEL_USAGE_TOKEN_KEY_FILE.",
 }
+_FORWARDING_REMEDIES: Final = _LOSS_REMEDIES | {
+    losses.REJECTED: "Look at the application's log for what the endpoint says. Only what it refuses with 400, 413 or"
+    " 422 lies in the journal's folder rejected.",
+}
 
 
 def _journal(settings: Settings) -> Iterator[Finding]:
     paths = StorePaths.of(settings.database)
     waiting = pending.pending(paths)
     bound = settings.journal_max_bytes
-    oldest = "" if waiting.oldest is None else f", the oldest since {_time(waiting.oldest)}"
+    oldest = "" if waiting.oldest is None else f", the oldest since {moment(waiting.oldest)}"
     message = f"{waiting.records} records wait{oldest}; {waiting.bytes} of {bound} bytes."
     if waiting.bytes * 2 >= bound:
         remedy = "See what is said of the endpoint." if _is_forwarded(settings) else "Close whatever holds the store."
@@ -200,7 +207,3 @@ def _leader(settings: Settings) -> Iterator[Finding]:
         who, does = leadership.process_name(pid), "forwards" if forwarded else "commits"
         message = f"{who[0].upper()}{who[1:]} {does} every {settings.commit_interval_seconds:g} seconds."
     yield Finding(OK, "leader", message)
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

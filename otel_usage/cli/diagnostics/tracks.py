@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from otel_usage.cli.diagnostics.hops import Heard
 from otel_usage.errors import StoreError, StoreMissingError
-from otel_usage.exporter import forwarding, removal, store
+from otel_usage.exporter import forwarding_state, removal, store
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.settings import Settings
 
@@ -69,7 +69,7 @@ class Kept:
 def is_here(settings: Settings) -> bool:
     """Whether there is a store, or its journal; that of what an application forwards is none of a store."""
     paths = StorePaths.of(settings.database)
-    return forwarding.destination(settings, paths) is None and (paths.database.exists() or paths.journal.is_dir())
+    return forwarding_state.destination(settings, paths) is None and (paths.database.exists() or paths.journal.is_dir())
 
 
 def watch(tracks: list[Track], kept: Kept) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_usage.exporter import forwarding
+from otel_usage.exporter import forwarding_state
 from otel_usage.exporter.leadership import leader_pid
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.pending import pending
@@ -96,7 +96,7 @@ def test_killed_while_the_endpoint_fails(server, tmp_path):
 
 def losses(site: Site) -> dict[str, int]:
     """What the journal says is lost."""
-    state = forwarding.load(StorePaths.of(site.store))
+    state = forwarding_state.load(StorePaths.of(site.store))
     return {} if state is None else {reason: noted.records for reason, noted in state.losses.items()}
 
 

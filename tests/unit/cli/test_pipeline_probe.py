@@ -121,13 +121,14 @@ def ask(*urls: str, seconds: float = 5, **environ: str) -> list[Heard]:
         (202, b"{}", None),
         (200, b'{"partialSuccess":{}}', None),
         (200, b'{"partialSuccess":{"rejectedSpans":"0"}}', FINE),
+        (200, b"{}", {"status": "ok"}),
     ],
 )
 def test_what_takes_a_trial_request(status: int, body: bytes, health: dict[str, Any] | None) -> None:
     """The answers of OTLP receivers; one of ours is known by its health."""
     with answering(status, body, health) as (url, came):
         (heard,) = ask(url)
-    assert (heard.trouble, heard.is_collect) == (None, health is not None)
+    assert (heard.trouble, heard.is_collect) == (None, health is FINE)
     (headers, content), *more = came
     assert headers["Content-Type"] == "application/json"
     assert more == []

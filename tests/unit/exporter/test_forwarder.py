@@ -4,22 +4,25 @@ import contextlib
 import json
 import math
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from otel_usage import settings as settings_module
 from otel_usage.errors import ForwardingError
-from otel_usage.exporter import forwarder, forwarding, outgoing
+from otel_usage.exporter import finished, forwarder, forwarding_state, outgoing
 from otel_usage.exporter.commit import CommitSummary
+from otel_usage.exporter.committer import drain
 from otel_usage.exporter.forwarder import Forwarder
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.losses import JOURNAL_FULL, VALUE_TRUNCATED
 from otel_usage.exporter.salvage import Rejections
 from otel_usage.exporter.span_exporter import DuckDBSpanExporter
 from tests.integration.otlp_sink import RESET, TAKEN, Arrival, Reply, Sink, partly, sink
-from tests.unit.exporter.support import line, paths_of
+from tests.unit.exporter.support import finish, line, paths_of, python
+from tests.unit.exporter.support import numbers as committed
 
 OTLP = {"OTEL_USAGE_EXPORTER": "otlp"}
 
@@ -59,8 +62,8 @@ def left(folder: Path) -> int:
     return len(paths_of(folder).segments())
 
 
-def state_of(folder: Path) -> forwarding.Forwarding:
-    state = forwarding.load(paths_of(folder))
+def state_of(folder: Path) -> forwarding_state.Forwarding:
+    state = forwarding_state.load(paths_of(folder))
     assert state is not None
     return state
 
@@ -120,7 +123,7 @@ def test_requests_have_a_bound(found, tmp_path, monkeypatch):
 def test_what_passes_is_sent_again(status, found, tmp_path):
     """The same request comes again, not before its time, and the segment stays until then."""
     write(tmp_path, 1)
-    found.reply = lambda arrival: Reply(status) if len(found.arrivals) < 2 else TAKEN
+    found.reply = lambda arrival: Reply(status)
     one = forward_to(found, tmp_path)
     for _ in range(2):
         with pytest.raises(ForwardingError, match=str(status)) as error:
@@ -129,9 +132,10 @@ def test_what_passes_is_sent_again(status, found, tmp_path):
         assert 0 < one.retry_in() < 2
         assert one.turn() == CommitSummary()
         at_once(one)
+    found.reply = lambda _: TAKEN
     assert one.turn() == CommitSummary(1, lines=1, inserted=1)
     assert one.retry_in() == math.inf
-    assert len({arrival.body for arrival in found.arrivals}) == 1
+    assert len({arrival.body for arrival in found.arrivals if arrival.spans}) == 1
     assert numbers(found.kept) == [1]
 
 
@@ -183,7 +187,7 @@ def test_what_needs_help_keeps_everything(status, found, tmp_path):
     assert "OTEL_" in error.value.hint
     assert 25 < one.retry_in() <= 60
     assert left(tmp_path) == 1
-    assert [arrival.path for arrival in found.arrivals] == ["/v1/traces"]
+    assert {arrival.path for arrival in found.arrivals} == {"/v1/traces"}
     assert state_of(tmp_path).needs_help
     found.reply = lambda _: TAKEN
     at_once(one).turn()
@@ -235,6 +239,111 @@ def test_an_endpoint_that_refuses_everything_blames_no_record(status, found, tmp
     assert not paths_of(tmp_path).rejected.exists()
 
 
+BAD = 33
+
+
+def stumbling(reply: Reply) -> Callable[[Arrival], Reply]:
+    """What stands before the endpoint cannot stand one record."""
+    return lambda arrival: reply if BAD in numbers([arrival]) else TAKEN
+
+
+def turns(one: Forwarder, count: int) -> None:
+    """So many turns, whenever the time to try again has come."""
+    for _ in range(count):
+        with contextlib.suppress(ForwardingError):
+            one.turn()
+        if math.isfinite(one.retry_in()):
+            at_once(one)
+
+
+def pass_time(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So much later it is, and stays."""
+    later = time.monotonic() + seconds
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+
+@pytest.mark.parametrize("reply", [Reply(500), Reply(502), Reply(403), RESET], ids=["500", "502", "403", "reset"])
+def test_one_record_that_nobody_can_stand_holds_nothing_up(reply, found, tmp_path, monkeypatch, caplog):
+    """All others go on, those that come later at once; its segment stays, and it is tried again by itself."""
+    write(tmp_path, BAD, *range(BAD))
+    found.reply = stumbling(reply)
+    one = forward_to(found, tmp_path)
+    turns(one, 10)
+    assert sorted(numbers(found.kept)) == list(range(BAD))
+    assert left(tmp_path) == 1
+    assert "A usage record waits, and others are forwarded before it" in caplog.text
+    found.arrivals.clear()
+    write(tmp_path, *range(100, 200))
+    assert one.turn().inserted == 100
+    assert BAD not in numbers(found.arrivals)
+    assert state_of(tmp_path).error is not None
+    found.reply = lambda _: TAKEN
+    pass_time(60, monkeypatch)
+    assert one.turn() == CommitSummary(1, lines=BAD + 1, inserted=BAD + 1)
+    assert numbers(found.kept)[-1] == BAD
+    assert (left(tmp_path), state_of(tmp_path).error) == (0, None)
+
+
+def test_many_records_that_nobody_can_stand(found, tmp_path, monkeypatch):
+    """They hold nothing up either, also when all of them are due again: one at a time is tried."""
+    write(tmp_path, *range(40))
+    found.reply = lambda arrival: Reply(403) if any(number % 4 == 0 for number in numbers([arrival])) else TAKEN
+    one = forward_to(found, tmp_path)
+    turns(one, 60)
+    assert sorted(numbers(found.kept)) == [number for number in range(40) if number % 4]
+    pass_time(60, monkeypatch)
+    found.arrivals.clear()
+    write(tmp_path, 101, 102, 103)
+    assert one.turn().inserted == 3
+    assert [len(arrival.spans) for arrival in found.arrivals] == [3, 1, 0]
+    found.reply = lambda _: TAKEN
+    pass_time(60, monkeypatch)
+    assert one.turn().inserted == 40
+    assert left(tmp_path) == 0
+
+
+def test_segments_that_wait_leave_room_for_others(found, tmp_path, monkeypatch):
+    """However many have a record that nobody can stand, a turn takes as many others as ever."""
+    monkeypatch.setattr(finished, "MAX_SEGMENTS", 2)
+    for number in (BAD, 1, BAD, 2, BAD, 3, BAD, 4):
+        write(tmp_path, number)
+    found.reply = stumbling(Reply(500))
+    turns(forward_to(found, tmp_path), 20)
+    assert numbers(found.kept) == [1, 2, 3, 4]
+    assert left(tmp_path) == 4
+
+
+def test_one_record_for_which_it_asks_to_wait(found, tmp_path):
+    """It is left alone as long as it asks, also by empty requests; then another record is tried before that one."""
+    write(tmp_path, BAD, *range(3))
+    found.reply = stumbling(Reply(503, {"Retry-After": "7"}))
+    one = forward_to(found, tmp_path)
+    for _ in range(3):
+        before = len(found.arrivals)
+        with pytest.raises(ForwardingError):
+            one.turn()
+        assert (len(found.arrivals) - before, 6 < one.retry_in() < 8) == (1, True)
+        at_once(one)
+    one.turn()
+    assert sorted(numbers(found.kept)) == [0, 1, 2]
+
+
+def test_an_endpoint_that_takes_nothing_but_empty_requests(found, tmp_path):
+    """A Collector whose queue is full answers so: no record is blamed, it is left alone, and all arrive afterwards."""
+    write(tmp_path, *range(100))
+    found.reply = lambda arrival: Reply(503) if arrival.spans else TAKEN
+    one = forward_to(found, tmp_path)
+    turns(one, 10)
+    found.arrivals.clear()
+    with pytest.raises(ForwardingError, match="503"):
+        one.turn()
+    assert len(found.arrivals) < 10
+    found.reply = lambda _: TAKEN
+    turns(one, 10)
+    assert sorted(numbers(found.kept)) == list(range(100))
+    assert left(tmp_path) == 0
+
+
 def test_partial_success_is_counted(found, tmp_path, caplog):
     """What the other side will never keep is a loss, told once; the rest is done with."""
     write(tmp_path, *range(10))
@@ -248,7 +357,7 @@ def test_partial_success_is_counted(found, tmp_path, caplog):
 def test_a_long_segment_is_not_begun_anew(found, tmp_path):
     """After a failure amid a segment only the request that failed comes again."""
     write(tmp_path, *range(2000))
-    found.reply = lambda _: Reply(503) if len(found.arrivals) % 2 else TAKEN
+    found.reply = lambda _: Reply(429) if len(found.arrivals) % 2 else TAKEN
     one, turns = forward_to(found, tmp_path), 0
     while left(tmp_path):
         with contextlib.suppress(ForwardingError):
@@ -338,13 +447,41 @@ def test_a_state_that_cannot_be_written(found, tmp_path, monkeypatch):
     write(tmp_path, 2, counts={JOURNAL_FULL: 5})
     one = forward_to(found, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(forwarding, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(
+            forwarding_state, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
         assert one.turn().inserted == 1
         assert one.turn() == CommitSummary()
     assert left(tmp_path) == 1
     assert one.turn() == CommitSummary(1, lines=1, inserted=1, lost=5)
     assert sorted(numbers(found.kept)) == [1, 2]
     assert state_of(tmp_path).losses[JOURNAL_FULL].records == 5
+
+
+@pytest.mark.parametrize("room", [0, 20])
+def test_a_state_for_which_there_is_little_room(room, found, tmp_path):
+    """What could be written in part only is not published: it is as before, and what tells of losses waits."""
+    write(tmp_path, 1, counts={JOURNAL_FULL: 5})
+    forward_to(found, tmp_path).turn()
+    before = state_of(tmp_path)
+    write(tmp_path, 2, counts={JOURNAL_FULL: 2})
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from otel_usage.exporter.forwarder import Forwarder
+from tests.unit.exporter.test_forwarder import chosen, paths_of
+folder = Path(sys.argv[1])
+one = Forwarder(chosen(folder, sys.argv[2]), paths_of(folder))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), -1))
+summary = one.turn()
+resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+print(summary.segments)
+"""
+    assert finish(python(code, tmp_path, found.endpoint, room)) == "0\n"
+    assert (state_of(tmp_path), left(tmp_path)) == (before, 1)
+    forward_to(found, tmp_path).turn()
+    assert (state_of(tmp_path).losses[JOURNAL_FULL].records, left(tmp_path)) == (7, 0)
 
 
 def test_no_room_to_put_a_line_aside(found, tmp_path, monkeypatch):
@@ -400,9 +537,78 @@ def test_a_journal_goes_into_the_store_again(found, tmp_path):
     """Applications that are set to commit again say so, and keep what was lost before."""
     write(tmp_path, 1, counts={JOURNAL_FULL: 5})
     forward_to(found, tmp_path).turn()
-    forwarding.end(paths_of(tmp_path))
+    forwarding_state.end(paths_of(tmp_path))
     state = state_of(tmp_path)
     assert (state.url, state.losses[JOURNAL_FULL].records) == (None, 5)
+
+
+def test_what_is_answered_is_not_committed_too(found, tmp_path, monkeypatch):
+    """A segment that has its answer and could not be removed is not for the store that follows."""
+    write(tmp_path, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_: (_ for _ in ()).throw(PermissionError()))
+        forward_to(found, tmp_path).turn()
+    write(tmp_path, 2)
+    assert left(tmp_path) == 2
+    assert drain(paths_of(tmp_path)).inserted == 1
+    assert (committed(tmp_path), left(tmp_path)) == ([2], 0)
+    assert (state_of(tmp_path).url, state_of(tmp_path).segments) == (None, [])
+
+
+FORKED = """
+import contextlib, os, sys, threading
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from otel_usage.errors import MissingExtraError
+from otel_usage.exporter.leadership import Leadership
+from otel_usage.exporter.sinks import sink_of
+from tests.unit.exporter.support import paths_of, settings_of
+
+folder = Path(sys.argv[1])
+amid, go_on = threading.Event(), threading.Event()
+
+class Slow(MetaPathFinder, Loader):
+    def find_spec(self, name, path, target=None):
+        return ModuleSpec(name, self) if name == "otel_usage.exporter.endpoint" else None
+
+    def exec_module(self, module):
+        amid.set()
+        go_on.wait(30)
+        raise ModuleNotFoundError(module)
+
+def forward():
+    with contextlib.suppress(MissingExtraError):
+        sink.turn(lambda: True)
+
+sys.meta_path.insert(0, Slow())
+settings = settings_of(folder, OTEL_USAGE_EXPORTER="otlp", OTEL_USAGE_ENDPOINT="http://127.0.0.1:1")
+sink = sink_of(settings, paths_of(folder), lambda: None)
+parent = Leadership(paths_of(folder))
+assert parent.try_acquire()
+leader = threading.Thread(target=forward)
+leader.start()
+assert amid.wait(30)
+gone, ended = os.pipe()
+pid = os.fork()
+if not pid:
+    os.read(gone, 1)
+    try:
+        leads = Leadership(paths_of(folder)).try_acquire()
+    except OSError:
+        leads = False
+    os._exit(int(leads))
+go_on.set()
+leader.join()
+parent.release()
+os.write(ended, b"x")
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+def test_a_child_forked_amid_the_first_import_never_leads(tmp_path):
+    """It would wait for ever for an import that nobody ends, and nobody else could lead."""
+    assert finish(python(FORKED, tmp_path)) == "0\n"
 
 
 def test_a_span_exporter_of_another_store_commits(tmp_path, monkeypatch):

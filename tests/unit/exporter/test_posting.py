@@ -1,8 +1,10 @@
 """The HTTP client: one request, one answer, within a time, whatever the other side does."""
 
+import contextlib
 import datetime
 import email.utils
 import http.client
+import os
 import shutil
 import socket
 import ssl
@@ -14,6 +16,7 @@ from collections.abc import Callable
 
 import pytest
 
+from otel_usage.exporter import posting
 from otel_usage.exporter.posting import Answer, Poster, PostError
 from tests.integration.otlp_sink import HANG, RESET, Reply, sink
 
@@ -74,6 +77,37 @@ def test_the_connection_is_kept():
         one.close()
     assert len(set(ports[:3])) == 1
     assert ports[3] != ports[0]
+
+
+def test_a_header_is_sent_once():
+    """What is given in any case replaces ours of that name."""
+    given = {"Content-Type": "a/b", "user-agent": "mine", "X-Some": "thing"}
+    heads: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        heads.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    url = serve_once(answer)
+    Poster(url, given, timeout_seconds=5).post(b"x")
+    fields = [line.split(b": ") for line in heads[0].lower().split(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    assert sorted(name for name, _ in fields) == [b"content-length", b"content-type", b"host", b"user-agent", b"x-some"]
+    assert dict(fields)[b"user-agent"] == b"mine"
+
+
+def test_an_address_that_says_nothing_leaves_time_for_the_next(monkeypatch):
+    """Of several addresses of a host the first may be lost without a word; each gets its part of the time."""
+    with contextlib.ExitStack() as held, sink() as found:
+        silent = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0)).getsockname()
+        for _ in range(4):  # its queue is full: what comes then is not answered
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent)
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in (silent, ("127.0.0.1", found.port))]
+        monkeypatch.setattr(posting._socket, "getaddrinfo", lambda *_: addresses)
+        one = Poster("http://usage.example/", {}, timeout_seconds=1)
+        assert one.post(b"x").status == 200
+        one.close()
 
 
 def test_a_kept_connection_that_is_closed_is_replaced():
@@ -259,6 +293,37 @@ def test_a_certificate_that_is_not_trusted(identity):
         with pytest.raises(PostError, match=r"(?i)certificate"):
             poster(found.endpoint.replace("http:", "https:")).post(b"x")
     assert found.arrivals == []
+
+
+def test_a_kept_connection_that_is_cut_is_replaced(identity):
+    """Who is tired of a connection may close it below TLS, without a word."""
+    certificate, key = identity
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    def answer(connection: socket.socket) -> None:
+        with context.wrap_socket(connection.dup(), server_side=True) as wrapped:
+            wrapped.recv(65536)
+            wrapped.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            os.close(wrapped.detach())
+
+    one = poster(serve_once(answer, answer).replace("http:", "https:"), certificate=certificate)
+    assert [one.post(b"x").status for _ in range(2)] == [200, 200]
+    one.close()
+
+
+def test_no_codec_is_imported_for_a_name():
+    """A process may be forked at any time, amid an import of this thread too: the child would wait for that."""
+    code = """
+import sys
+from otel_usage.exporter.posting import Poster, PostError
+try:
+    Poster("http://localhost:1/", {}, timeout_seconds=5).post(b"x")
+except PostError:
+    print("encodings.idna" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_files_that_are_not_there(tmp_path):

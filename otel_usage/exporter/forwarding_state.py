@@ -13,10 +13,8 @@ from typing import Final
 
 import msgspec
 
-from otel_usage.exporter.paths import StorePaths, make_private_folder
-from otel_usage.settings import Settings
-
-TRACES_PATH: Final = "/v1/traces"
+from otel_usage.exporter.paths import StorePaths, make_private_folder, segment_id
+from otel_usage.settings import TRACES_PATH, Settings
 
 
 class Noted(msgspec.Struct):
@@ -82,10 +80,10 @@ def save(paths: StorePaths, state: Forwarding) -> None:
     make_private_folder(paths.temporary)
     draft = paths.temporary / _file(paths).name
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, msgspec.json.encode(state))
-    finally:
-        os.close(fd)
+    with os.fdopen(fd, "wb") as file:
+        file.write(msgspec.json.encode(state))
+        file.flush()
+        os.fsync(fd)
     draft.replace(_file(paths))
 
 
@@ -97,10 +95,13 @@ def url_of(settings: Settings) -> str:
 def destination(settings: Settings, paths: StorePaths) -> str | None:
     """Where the records of this journal are forwarded to, None if they go into the store.
 
-    Whoever reads may have other settings than the applications.
+    Whoever reads may have other settings than the applications; who says in so many words that they go into the
+    store, is believed.
     """
     if settings.exporter == "otlp":
         return url_of(settings)
+    if settings.is_exporter_set and settings.exporter == "duckdb":
+        return None
     with contextlib.suppress(OSError):
         state = load(paths)
         return state.url if state is not None else None
@@ -108,15 +109,22 @@ def destination(settings: Settings, paths: StorePaths) -> str | None:
 
 
 def end(paths: StorePaths) -> None:
-    """Note that the records of this journal go into the store from now on. For the leader only.
+    """Note that the records of this journal go into the store from now on, and remove what has its answer already.
+
+    For the leader only.
 
     Raises:
-        OSError: It cannot be noted.
+        OSError: It cannot be noted, or not be removed.
     """
     state = load(paths)
-    if state is not None and state.url is not None:
-        state.url = state.error = None
-        save(paths, state)
+    if state is None or (state.url is None and not state.segments):
+        return
+    for path in paths.segments():
+        if segment_id(path) in state.segments:
+            path.unlink(missing_ok=True)
+    state.url = state.error = None
+    state.segments = []
+    save(paths, state)
 
 
 def _file(paths: StorePaths) -> Path:
