@@ -96,8 +96,9 @@ def decode_json(data: bytes | bytearray | memoryview) -> list[ScopeSpans]:
     try:
         request = _decode_request(data)
         return [
-            _scope_spans(of_resource, scope)
+            _scope_spans(otel_resource, scope)
             for of_resource in request.resource_spans or ()
+            for otel_resource in (_attributes_of_resource(of_resource),)
             for scope in of_resource.scope_spans or ()
         ]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
@@ -194,8 +195,8 @@ _SERVER_KINDS: Final = (KIND_SERVER, "SPAN_KIND_SERVER")
 _ERROR_CODES: Final = (STATUS_ERROR, "STATUS_CODE_ERROR")
 
 
-def _scope_spans(of_resource: _OfResource, scope: _Scope) -> ScopeSpans:
-    found = ScopeSpans(_of_resource(of_resource), (scope.scope and scope.scope.name) or "", [])
+def _scope_spans(otel_resource: dict[str, Any], scope: _Scope) -> ScopeSpans:
+    found = ScopeSpans(otel_resource, (scope.scope and scope.scope.name) or "", [])
     for span in scope.spans or ():
         if span.kind not in _SERVER_KINDS:
             found.others += 1
@@ -207,7 +208,7 @@ def _scope_spans(of_resource: _OfResource, scope: _Scope) -> ScopeSpans:
     return found
 
 
-def _of_resource(of_resource: _OfResource) -> dict[str, Any]:
+def _attributes_of_resource(of_resource: _OfResource) -> dict[str, Any]:
     """What of an OTel resource can be read; no span is lost for the rest."""
     found: dict[str, Any] = {}
     for pair in (of_resource.resource and of_resource.resource.attributes) or ():

@@ -164,16 +164,17 @@ def decode(data: bytes) -> list[ScopeSpans]:
     """`otlp.decode_protobuf`."""
     try:
         return [
-            _scope_spans(of_resource.resource, scope)
+            _scope_spans(otel_resource, scope)
             for of_resource in _parse_request(data).resource_spans
+            for otel_resource in (_attributes_of_resource(of_resource.resource),)
             for scope in of_resource.scope_spans
         ]
     except (DecodeError, RecursionError):
         raise OTLPDecodeError("This is no OTLP trace data in protobuf.") from None
 
 
-def _scope_spans(otel_resource: bytes, scope: Any) -> ScopeSpans:
-    found = ScopeSpans(_attributes_of_resource(otel_resource), _text(scope.scope.name), [])
+def _scope_spans(otel_resource: dict[str, Any], scope: Any) -> ScopeSpans:
+    found = ScopeSpans(otel_resource, _text(scope.scope.name), [])
     spans = found.spans
     pair_of = _known.__getitem__
     for span in scope.spans:

@@ -79,7 +79,9 @@ def both(request):
 def told(scopes):
     """Everything that decoded spans say; as text, since NaN is not equal to itself."""
     fields = SpanData.__struct_fields__
-    return repr([(scope, [[getattr(span, name) for name in fields] for span in scope.spans]) for scope in scopes])
+    spans = [[[getattr(span, name) for name in fields] for span in scope.spans] for scope in scopes]
+    others = [(scope.scope_name, scope.others, scope.invalid) for scope in scopes]
+    return repr((spans, others, [scope.otel_resource for scope in scopes[:3]]))
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -433,3 +435,11 @@ def test_the_short_way_reads_what_protobuf_reads(name, value, changes):
             otlp_protobuf._pair(bytes(data))
     else:
         assert otlp_protobuf._pair(bytes(data)) == expected
+
+
+def test_many_scopes_of_one_large_otel_resource():
+    """The OTel resource is read once, not once for each of its scopes."""
+    request = make(resource={f"a{number}": "x" * 100 for number in range(2000)})
+    for _ in range(2000):
+        request.resource_spans[0].scope_spans.add()
+    assert len(both(request)) == 2001
