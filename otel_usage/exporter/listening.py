@@ -4,9 +4,11 @@ import ipaddress
 import resource
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
+from weakref import WeakSet
 
 from otel_usage.errors import ConfigurationError
 
@@ -52,7 +54,7 @@ def listen(address: Address) -> list[socket.socket]:
     """Sockets that accept connections from now on.
 
     Raises:
-        ConfigurationError: The port is in use, the host unknown, or it is not allowed.
+        ConfigurationError: The port is in use, the host unknown or no name, or it is not allowed.
     """
     sockets: list[socket.socket] = []
     port = address.port
@@ -69,11 +71,12 @@ def listen(address: Address) -> list[socket.socket]:
             port = listener.getsockname()[1]
             listener.listen(_BACKLOG)
             listener.setblocking(False)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name with an empty or a long part cannot be looked up
         for opened in sockets:
             opened.close()
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
         raise ConfigurationError(
-            f"--listen {address.host}:{address.port} cannot be used: {error.strerror}.",
+            f"--listen {address.host}:{address.port} cannot be used: {reason}.",
             "End what listens there, or name another port.",
         ) from error
     return sockets
@@ -93,6 +96,37 @@ def check_tls(certificate: Path, key: Path | None) -> None:
             f"--certificate {certificate}{f' and --key {key}' if key else ''} cannot be used: {reason}.",
             "They must be PEM files that belong together, the key without a password.",
         ) from error
+
+
+class BoundedTLS(ssl.SSLContext):
+    """TLS for so many clients at once, those included that have not said a word yet.
+
+    Attributes:
+        max_clients: Those beyond are disconnected before anything of them is read.
+        refused: Called for each of these.
+    """
+
+    max_clients: int
+    refused: Callable[[], None]
+    _clients: WeakSet[ssl.SSLObject]
+
+    @classmethod
+    def of(cls, certificate: Path, key: Path | None, max_clients: int, refused: Callable[[], None]) -> Self:
+        """TLS as uvicorn would have it."""
+        made = cls(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(certificate, key)
+        made.max_clients, made.refused = max_clients, refused
+        made._clients = WeakSet()
+        return made
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """The TLS of one more client; the event loop asks for it when it has accepted the connection."""
+        if len(self._clients) >= self.max_clients:
+            self.refused()
+            raise ssl.SSLError("Too many clients.")
+        client = super().wrap_bio(*args, **options)
+        self._clients.add(client)
+        return client
 
 
 def allow_connections(wanted: int) -> int:

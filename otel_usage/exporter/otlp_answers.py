@@ -21,6 +21,10 @@ _CODES: Final = {
     HTTPStatus.SERVICE_UNAVAILABLE: 14,  # UNAVAILABLE
 }
 _INVALID_ARGUMENT: Final = 3
+_REJECTED: Final = (
+    "They have ids of a wrong length, values that are none, too many attributes or values nested too deeply, "
+    "or are too large."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ def success(asked_in: str, rejected: int) -> Body:
         asked_in: Media type of the request.
         rejected: How many spans those are.
     """
-    message = "They have ids of a wrong length, too many attributes, or values nested too deeply." if rejected else ""
+    message = _REJECTED if rejected else ""
     if asked_in == JSON:
         told = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}} if rejected else {}
         return Body(json.dumps(told).encode(), JSON)

@@ -5,7 +5,9 @@ and each piece is decoded by itself. What is in a piece is `otlp`'s.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -20,7 +22,10 @@ PIECE_BYTES: Final = 1 << 20
 MAX_MESSAGES: Final = 1 << 20
 # A span without attributes is one object in JSON, with each attribute there are two more.
 MAX_OBJECTS: Final = 4 << 20
+# Of a large span that are looked at for its kind: links and events come after it.
+MAX_FIELDS: Final = 1 << 16
 
+_KIND: Final = 6  # of opentelemetry/proto/trace/v1/trace.proto
 _DECODERS: Final[dict[str, Callable[[bytes], list[otlp.ScopeSpans]]]] = {
     PROTOBUF: otlp.decode_protobuf,
     JSON: otlp.decode_json,
@@ -28,7 +33,7 @@ _DECODERS: Final[dict[str, Callable[[bytes], list[otlp.ScopeSpans]]]] = {
 
 
 def decoded(content: bytes, media_type: str) -> Iterator[otlp.ScopeSpans]:
-    """The spans of a body, piece by piece; one that is larger than a piece, and so than any record, is invalid.
+    """The spans of a body, piece by piece; a request's that is larger than a piece, and so than any record, is invalid.
 
     Args:
         content: An ExportTraceServiceRequest.
@@ -46,32 +51,45 @@ def decoded(content: bytes, media_type: str) -> Iterator[otlp.ScopeSpans]:
         if isinstance(piece, bytes):
             yield from decode(piece)
         else:
-            yield otlp.ScopeSpans({}, "", [], invalid=piece)
+            yield piece
 
 
-def _protobuf_pieces(content: bytes) -> Iterator[bytes | int]:
-    """Requests of about a piece's size, or how many spans are in none."""
-    room = MAX_MESSAGES
-    for number, _, start, end in fields(content, 0, len(content)):
-        room -= 1
-        if room < 0:
+@dataclass(slots=True)
+class _Room:
+    """How many messages a body may still have."""
+
+    left: int
+
+    def take(self, messages: int) -> None:
+        self.left -= messages
+        if self.left < 0:
             raise BodyTooLargeError
+
+
+def _protobuf_pieces(content: bytes) -> Iterator[bytes | otlp.ScopeSpans]:
+    """Requests of about a piece's size, and the spans that are in none."""
+    room = _Room(MAX_MESSAGES)
+    for number, _, start, end in fields(content, 0, len(content)):
+        room.take(1)
         if number != 1:
             continue
         of_resource, scopes = _split(content, start, end, room)
-        room -= len(scopes)
-        for scope_start, scope_end in scopes:
-            of_scope, spans = _split(content, scope_start, scope_end, room)
-            room -= len(spans)
-            for piece in _gathered(length_delimited(2, content[first:last]) for first, last in spans):
-                if isinstance(piece, list):
-                    scope = length_delimited(2, of_scope + b"".join(piece))
-                    yield length_delimited(1, of_resource + scope)
-                else:
-                    yield piece
+        for piece in _gathered(_protobuf_scopes(content, scopes, room)):
+            yield length_delimited(1, of_resource + b"".join(piece)) if isinstance(piece, list) else piece
 
 
-def _split(content: bytes, start: int, end: int, room: int) -> tuple[bytes, list[tuple[int, int]]]:
+def _protobuf_scopes(content: bytes, scopes: list[tuple[int, int]], room: _Room) -> Iterator[bytes | otlp.ScopeSpans]:
+    for start, end in scopes:
+        of_scope, places = _split(content, start, end, room)
+        spans = (content[first:last] for first, last in places)
+        for piece in _gathered(_sorted_out(spans, _is_server_in_protobuf)):
+            if isinstance(piece, list):
+                yield length_delimited(2, of_scope + b"".join(length_delimited(2, span) for span in piece))
+            else:
+                yield piece
+
+
+def _split(content: bytes, start: int, end: int, room: _Room) -> tuple[bytes, list[tuple[int, int]]]:
     """Of a message whose parts are its field 2: everything else as it stands, and where the parts are.
 
     Raises:
@@ -79,71 +97,111 @@ def _split(content: bytes, start: int, end: int, room: int) -> tuple[bytes, list
     """
     others: list[bytes] = []
     parts: list[tuple[int, int]] = []
-    size = 0
+    size, most = 0, room.left
     for number, tag, first, last in fields(content, start, end):
         if number == 2:
             parts.append((first, last))
         else:
             size += last - tag
             others.append(content[tag:last])
-        if len(parts) + len(others) > room or size > PIECE_BYTES:
+        if len(parts) + len(others) > most or size > PIECE_BYTES:
             raise BodyTooLargeError
+    room.take(len(parts))
     return b"".join(others), parts
 
 
+def _is_server_in_protobuf(span: bytes) -> bool:
+    """Whether a span says so among its first fields; nobody writes them in another order than that of their numbers."""
+    for number, _, start, end in islice(fields(span, 0, len(span)), MAX_FIELDS):
+        if number == _KIND:
+            return span[start:end] == bytes([otlp.KIND_SERVER])
+    return False
+
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+class _Kind(msgspec.Struct):
+    kind: int | str | None = None
+
+
+# As for small bodies, null stands for nothing.
 class _Scope(msgspec.Struct):
     scope: msgspec.Raw = msgspec.Raw(b"null")
-    spans: list[msgspec.Raw] = []
+    spans: list[msgspec.Raw] | None = None
 
 
 class _OfResource(msgspec.Struct, rename="camel"):
     resource: msgspec.Raw = msgspec.Raw(b"null")
-    scope_spans: list[_Scope] = []
+    scope_spans: list[_Scope] | None = None
 
 
 class _Request(msgspec.Struct, rename="camel"):
-    resource_spans: list[_OfResource] = []
+    resource_spans: list[_OfResource] | None = None
 
 
 _decode_request: Final = msgspec.json.Decoder(_Request).decode
+_decode_kind: Final = msgspec.json.Decoder(_Kind).decode
 
 
-def _json_pieces(content: bytes) -> Iterator[bytes | int]:
-    """The same of a request in JSON."""
-    if content.count(b"{") > MAX_OBJECTS:
-        raise BodyTooLargeError
+def _read(decode: Callable[[bytes], _Struct], data: bytes) -> _Struct:
     try:
-        request = _decode_request(content)
+        return decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
         detail = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__
         raise OTLPDecodeError(f"This is no OTLP trace data in JSON: {detail}.") from None
-    for of_resource in request.resource_spans:
-        for scope in of_resource.scope_spans:
-            if len(of_resource.resource) + len(scope.scope) > PIECE_BYTES:
-                raise BodyTooLargeError
-            for piece in _gathered(map(bytes, scope.spans)):
-                if isinstance(piece, list):
-                    yield b'{"resourceSpans":[{"resource":%b,"scopeSpans":[{"scope":%b,"spans":[%b]}]}]}' % (
-                        of_resource.resource,
-                        scope.scope,
-                        b",".join(piece),
-                    )
-                else:
-                    yield piece
 
 
-def _gathered(spans: Iterable[bytes]) -> Iterator[list[bytes] | int]:
-    """Spans in lists of about a piece's size; 1 for each that is larger itself."""
+def _is_server_in_json(span: bytes) -> bool:
+    return _read(_decode_kind, span).kind in (otlp.KIND_SERVER, "SPAN_KIND_SERVER")
+
+
+def _json_pieces(content: bytes) -> Iterator[bytes | otlp.ScopeSpans]:
+    """The same of a request in JSON."""
+    if content.count(b"{") > MAX_OBJECTS:
+        raise BodyTooLargeError
+    for of_resource in _read(_decode_request, content).resource_spans or ():
+        if len(of_resource.resource) > PIECE_BYTES:
+            raise BodyTooLargeError
+        for piece in _gathered(_json_scopes(of_resource.scope_spans or ())):
+            if isinstance(piece, list):
+                scopes = b",".join(piece)
+                yield b'{"resourceSpans":[{"resource":%b,"scopeSpans":[%b]}]}' % (of_resource.resource, scopes)
+            else:
+                yield piece
+
+
+def _json_scopes(scopes: Iterable[_Scope]) -> Iterator[bytes | otlp.ScopeSpans]:
+    for scope in scopes:
+        if len(scope.scope) > PIECE_BYTES:
+            raise BodyTooLargeError
+        for piece in _gathered(_sorted_out(map(bytes, scope.spans or ()), _is_server_in_json)):
+            yield b'{"scope":%b,"spans":[%b]}' % (scope.scope, b",".join(piece)) if isinstance(piece, list) else piece
+
+
+def _sorted_out(spans: Iterable[bytes], is_server: Callable[[bytes], bool]) -> Iterator[bytes | otlp.ScopeSpans]:
+    """The spans, those that are larger than a piece only as what is counted of them."""
+    for span in spans:
+        if len(span) <= PIECE_BYTES:
+            yield span
+        elif is_server(span):
+            yield otlp.ScopeSpans({}, "", [], invalid=1)
+        else:
+            yield otlp.ScopeSpans({}, "", [], others=1)
+
+
+def _gathered(parts: Iterable[bytes | otlp.ScopeSpans]) -> Iterator[list[bytes] | otlp.ScopeSpans]:
+    """Messages in lists of about a piece's size, so that what they have in common is not read for each of them."""
     gathered: list[bytes] = []
     size = 0
-    for span in spans:
-        if len(span) > PIECE_BYTES:
-            yield 1
+    for part in parts:
+        if not isinstance(part, bytes):
+            yield part
             continue
-        if size + len(span) > PIECE_BYTES:
+        if gathered and size + len(part) > PIECE_BYTES:
             yield gathered
             gathered, size = [], 0
-        gathered.append(span)
-        size += len(span)
+        gathered.append(part)
+        size += len(part)
     if gathered:
         yield gathered

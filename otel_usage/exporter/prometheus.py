@@ -63,13 +63,13 @@ class _Collector:
         family = HistogramMetricFamily(
             "http_server_request_duration_seconds",
             "Duration of HTTP server requests.",
-            labels=["http_request_method", "http_route", "http_response_status_code"],
+            labels=["http_route", "http_response_status_code"],
         )
         bounds = [*map(str, columns.BUCKETS), "+Inf"]
         for status, first in columns.STATUS_COLUMNS.items():
             counts = list(accumulate(self._sums[first : first + len(bounds)]))
             if counts[-1]:
-                labels = ["POST", columns.ROUTES[0], str(status)]
+                labels = [columns.ROUTES[0], str(status)]
                 buckets = list(zip(bounds, counts, strict=True))
                 family.add_metric(labels, buckets, self._sums[first + len(bounds)])
         return family

@@ -19,14 +19,15 @@ from starlette.types import Message, Receive, Scope, Send
 from otel_usage.errors import JournalUnavailableError, OTLPDecodeError
 from otel_usage.exporter import otlp_answers, prometheus
 from otel_usage.exporter.bearer import is_authorized
+from otel_usage.exporter.intake import TooMuchError
 from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
 from otel_usage.exporter.receiver_health import Health
 from otel_usage.exporter.receiver_intake import BusyError, ReceiverIntake
 from otel_usage.exporter.receiver_metrics import ReceiverMetrics
 from otel_usage.exporter.request_body import ENCODINGS, BodyTooLargeError
 from otel_usage.exporter.warner import Warner
+from otel_usage.settings import TRACES_PATH
 
-TRACES_PATH: Final = "/v1/traces"
 _BUSY_SECONDS: Final = 1
 _UNAVAILABLE_SECONDS: Final = 5
 
@@ -76,7 +77,7 @@ class Receiver:
             # A request that the server cancels because it is to end may come again, like every other.
             self._tell(error)
             if not status:
-                body = otlp_answers.failure(JSON, 503, "The receiver is ending.")
+                body = _failure(Request(scope), 503, "The receiver is ending.")
                 await _response(503, body, {"Retry-After": str(_BUSY_SECONDS)})(scope, receive, noting_status)
         finally:
             self._metrics.end(scope, status, time.perf_counter() - began)
@@ -95,7 +96,7 @@ class Receiver:
             taken = await self._intake.take(request, media_type, encoding)
         except OTLPDecodeError as error:
             _refuse(400, error.message)
-        except BodyTooLargeError:
+        except (BodyTooLargeError, TooMuchError):
             _refuse(413, "The body is too large. Send fewer spans at once.")
         except BusyError as error:
             _retry(str(error), _BUSY_SECONDS)

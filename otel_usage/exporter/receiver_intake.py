@@ -5,12 +5,15 @@ Who is answered what, is the receiver's.
 """
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Final
 
 from starlette.requests import Request
 
 from otel_usage.exporter.intake import Intake, Taken
+from otel_usage.exporter.otlp import ScopeSpans
 from otel_usage.exporter.otlp_pieces import decoded
 from otel_usage.exporter.receiver_limits import Limits, within
 from otel_usage.exporter.request_body import BodyTooLargeError, decompress
@@ -59,9 +62,10 @@ class ReceiverIntake:
             await self._read(request, pieces)
             # Only now: clients that are slow to send must not keep others out.
             self._require_room()
-            return await self._work(b"".join(pieces), media_type, encoding)
+            return await self._work(pieces, media_type, encoding)
         finally:
             self._buffered -= sum(map(len, pieces))
+            pieces.clear()  # work that was given up stays in the thread's queue
 
     def close(self) -> None:
         """End the thread once it has done what it was given."""
@@ -92,17 +96,37 @@ class ReceiverIntake:
         if declared.isdecimal() and size != int(declared):
             raise BusyError("The body has not the length that it was to have.")
 
-    async def _work(self, body: bytes, media_type: str, encoding: str) -> Taken:
+    async def _work(self, pieces: list[bytes], media_type: str, encoding: str) -> Taken:
+        # Whoever has it first decides: the thread that the spans are kept, or we that they are not.
+        decision = Lock()
         loop = asyncio.get_running_loop()
         self._waiting += 1
+        keeping = loop.run_in_executor(self._thread, self._keep, pieces, media_type, encoding, decision)
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await loop.run_in_executor(self._thread, self._keep, body, media_type, encoding)
-        except TimeoutError:
-            raise BusyError("There is more to be kept than the disk takes.") from None
+            await asyncio.wait((keeping,), timeout=_PATIENCE_SECONDS)
+            if not keeping.done() and decision.acquire(blocking=False):
+                raise BusyError("There is more to be kept than this machine can keep up with.")
+            return await keeping
         finally:
+            decision.acquire(blocking=False)  # also when the server cancels this, because it is to end
+            keeping.cancel()
+            del keeping  # or its error would hold this frame, and with it the body, until the garbage is collected
             self._waiting -= 1
 
-    def _keep(self, body: bytes, media_type: str, encoding: str) -> Taken:
-        content = decompress(body, encoding, self._limits.decompressed_bytes)
-        return self._intake.take(within(decoded(content, media_type), self._limits))
+    def _keep(self, pieces: list[bytes], media_type: str, encoding: str, decision: Lock) -> Taken:
+        content = decompress(b"".join(pieces), encoding, self._limits.decompressed_bytes)
+        return self._intake.take(_unless_given_up(within(decoded(content, media_type), self._limits), decision))
+
+
+def _unless_given_up(scopes: Iterable[ScopeSpans], decision: Lock) -> Iterator[ScopeSpans]:
+    """The same scopes. Nothing of them is kept before the last: whoever gives up until then gives up all of them.
+
+    Raises:
+        BusyError: Nobody waits for them any more.
+    """
+    for scope in scopes:
+        if decision.locked():
+            raise BusyError
+        yield scope
+    if not decision.acquire(blocking=False):
+        raise BusyError

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otel_usage.exporter.otlp import ScopeSpans, SpanData
+from otel_usage.exporter.otlp import MAX_DEPTH, ScopeSpans, SpanData
 
 MEBIBYTE: Final = 1 << 20
 
@@ -17,7 +17,7 @@ class Limits:
         body_bytes: Of a request's body as it is sent. A Collector drops what is answered 413.
         decompressed_bytes: Of its content.
         attributes: Of one span.
-        depth: How deeply arrays and maps may be nested in an attribute.
+        depth: How deeply arrays and maps may be nested in an attribute, at most as deeply as they are read at all.
         requests: How many wait to be worked on; those beyond are to come again.
         connections: How many clients are connected; those beyond are refused.
         client_seconds: How long a client may take for its headers, and again for its body.
@@ -26,7 +26,7 @@ class Limits:
     body_bytes: int = 64 * MEBIBYTE
     decompressed_bytes: int = 64 * MEBIBYTE
     attributes: int = 1024
-    depth: int = 32
+    depth: int = MAX_DEPTH
     requests: int = 256
     connections: int = 16_384
     client_seconds: float = 30.0
@@ -49,9 +49,9 @@ def within(scopes: Iterable[ScopeSpans], limits: Limits) -> Iterable[ScopeSpans]
 
 def _is_within(span: SpanData, limits: Limits) -> bool:
     attributes = span.attributes
-    return len(attributes) <= limits.attributes and all(
-        value.__class__ not in (list, dict) or _depth(value) <= limits.depth for value in attributes.values()
-    )
+    if len(attributes) > limits.attributes:
+        return False
+    return limits.depth >= MAX_DEPTH or all(_depth(value) <= limits.depth for value in attributes.values())
 
 
 def _depth(value: Any) -> int:

@@ -13,13 +13,14 @@ from opentelemetry.metrics import get_meter
 from otel_usage import __version__
 from otel_usage.exporter.intake import Taken
 from otel_usage.exporter.receiver_numbers import Numbers
+from otel_usage.settings import TRACES_PATH
 
 SPANS: Final = "otel_usage.receiver.spans"
 OUTCOME: Final = "otel_usage.span.outcome"
 OUTCOMES: Final = ("accepted", "skipped", "left_out", "rejected")
 DURATION: Final = "http.server.request.duration"
 ACTIVE: Final = "http.server.active_requests"
-ROUTES: Final = ("/v1/traces", "/health", "/metrics")
+ROUTES: Final = (TRACES_PATH, "/health", "/metrics")
 STATUSES: Final = (200, 400, 401, 404, 405, 413, 415, 503)
 # Those of the semantic conventions for durations of HTTP requests, in seconds.
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import uvicorn
 
 from otel_usage.errors import StoreError, StoreLockedError, StoreMissingError
-from otel_usage.exporter import deployment_key, reading, receiver_metrics, receiver_telemetry, store
+from otel_usage.exporter import deployment_key, listening, reading, receiver_metrics, receiver_telemetry, store
 from otel_usage.exporter.intake import Intake
 from otel_usage.exporter.paths import StorePaths, make_private_folder
 from otel_usage.exporter.receiver import Receiver
@@ -112,7 +112,7 @@ def _work(serving: Serving, sockets: list[socket.socket], numbers: Numbers, inde
     metrics = ReceiverMetrics(numbers, index)
     receiver = Receiver(intake, serving.tokens, Health(serving.settings), metrics)
     try:
-        _run(_Server(_config(serving, receiver, metrics), gone), sockets)
+        _run(_Server(_config(serving, receiver, metrics), _tls(serving, metrics), gone), sockets)
     finally:
         intake.close()
         recorder.shutdown()
@@ -136,17 +136,27 @@ class _Server(uvicorn.Server):
 
     Args:
         config: uvicorn's.
+        tls: What `create_server` is told of TLS.
         gone: A descriptor that can be read once that process is gone; None where nothing started it.
     """
 
-    def __init__(self, config: uvicorn.Config, gone: int | None) -> None:
+    def __init__(self, config: uvicorn.Config, tls: dict[str, Any], gone: int | None) -> None:
         super().__init__(config)
+        self._tls = tls
         self._gone = gone
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen as uvicorn does, which cannot be told how long a client may take for its part of TLS."""
+        loop = asyncio.get_running_loop()
         if self._gone is not None:
-            asyncio.get_running_loop().add_reader(self._gone, self.end)
-        await super().startup(sockets)
+            loop.add_reader(self._gone, self.end)
+        protocol: Any = self.config.http_protocol_class
+        connection = partial(protocol, config=self.config, server_state=self.server_state, app_state={})
+        self.servers = [
+            await loop.create_server(connection, sock=listener, backlog=self.config.backlog, **self._tls)
+            for listener in sockets or ()
+        ]
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A terminal sends SIGINT to all processes: the one that started this one says when it is to end."""
@@ -175,6 +185,15 @@ def _config(serving: Serving, receiver: Receiver, metrics: ReceiverMetrics) -> u
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
-        ssl_certfile=serving.certificate,
-        ssl_keyfile=serving.key,
     )
+
+
+def _tls(serving: Serving, metrics: ReceiverMetrics) -> dict[str, Any]:
+    if serving.certificate is None:
+        return {}
+    limits = serving.limits
+    return {
+        "ssl": listening.BoundedTLS.of(serving.certificate, serving.key, limits.connections, metrics.refused),
+        "ssl_handshake_timeout": limits.client_seconds,
+        "ssl_shutdown_timeout": limits.client_seconds,
+    }

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from typing import Final
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
-_AWAITED: Final = (*_ENDING, signal.SIGCHLD)
+_TOLD: Final = (signal.SIGCHLD, signal.SIGALRM)
+_AWAITED: Final = (*_ENDING, *_TOLD)
 # A worker that dies at once is started again, but not all the time.
 _PAUSE_SECONDS: Final = 1.0
+# Requests have ten to be answered, the last commit five: one that needs longer hangs. What it took is in the journal.
+_PATIENCE_SECONDS: Final = 30
 
 
 class Workers:
@@ -42,7 +45,8 @@ class Workers:
         Raises:
             KeyboardInterrupt: It was SIGINT.
         """
-        before = signal.signal(signal.SIGCHLD, lambda *_: None)  # or some systems would not tell of it
+        # Ignored ones would not be told of, and one that comes at the end must not end this process.
+        before = [signal.signal(number, lambda *_: None) for number in _TOLD]
         signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
         try:
             for index in range(self._count):
@@ -50,8 +54,10 @@ class Workers:
             while self._workers:
                 self._await()
         finally:
+            signal.alarm(0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
-            signal.signal(signal.SIGCHLD, before)
+            for number, handler in zip(_TOLD, before, strict=True):
+                signal.signal(number, handler)
         if self._ending == signal.SIGINT:
             raise KeyboardInterrupt
         return 0
@@ -66,7 +72,8 @@ class Workers:
             os.close(self._alive)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in _TOLD:
+                signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
             time.sleep(pause)
             code = self._work(index, self._gone)
@@ -79,12 +86,20 @@ class Workers:
     def _await(self) -> None:
         number = signal.sigwait(_AWAITED)
         if number in _ENDING:
-            self._ending = self._ending or number
-            for pid in self._workers:
-                os.kill(pid, signal.SIGTERM)
+            if self._ending is None:
+                self._ending = number
+                signal.alarm(_PATIENCE_SECONDS)
+            self._send(signal.SIGTERM)
+        elif number == signal.SIGALRM and self._ending is not None:
+            self._announce(f"{len(self._workers)} workers do not end, and are killed")
+            self._send(signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):  # none is left
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 self._bury(*ended)
+
+    def _send(self, number: int) -> None:
+        for pid in self._workers:
+            os.kill(pid, number)
 
     def _bury(self, pid: int, status: int) -> None:
         index, started = self._workers.pop(pid)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from otel_usage.exporter.listening import Address
 
 _NEEDED: Final = ("starlette", "uvicorn", "httptools", "opentelemetry.proto", "prometheus_client")
-_MEBIBYTE: Final = 1 << 20
 
 
 def collect(
@@ -47,7 +46,8 @@ def collect(
         int, typer.Option(metavar="N", min=1, help="Most attributes of a span; one with more is rejected.")
     ] = 1024,
     max_depth: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Deepest nesting in an attribute; a span beyond it is rejected.")
+        int,
+        typer.Option(metavar="N", min=0, max=32, help="Deepest nesting in an attribute; a span beyond it is rejected."),
     ] = 32,
     max_requests: Annotated[
         int, typer.Option(metavar="N", min=1, help="Most requests that wait in a worker; beyond it 503.")
@@ -73,7 +73,7 @@ def collect(
     from otel_usage import bootstrap, settings
     from otel_usage.cli import output, session
     from otel_usage.exporter import bearer, listening, receiver_telemetry, serving
-    from otel_usage.exporter.receiver_limits import Limits
+    from otel_usage.exporter.receiver_limits import MEBIBYTE, Limits
 
     if key is not None and certificate is None:
         raise ConfigurationError("--key needs --certificate.", "Name both files.")
@@ -101,8 +101,8 @@ def collect(
             serving.Serving(
                 settings=chosen,
                 limits=Limits(
-                    body_bytes=max_body * _MEBIBYTE,
-                    decompressed_bytes=max_decompressed * _MEBIBYTE,
+                    body_bytes=max_body * MEBIBYTE,
+                    decompressed_bytes=max_decompressed * MEBIBYTE,
                     attributes=max_attributes,
                     depth=max_depth,
                     requests=max_requests,

@@ -109,6 +109,7 @@ BAD_OPTIONS = {
     "no port": (["--listen", "127.0.0.1:http"], "--listen"),
     "an address that is not ours": (["--listen", "192.0.2.1:0"], "192.0.2.1"),
     "a bare IPv6 address": (["--listen", "::1:4318"], "--listen"),
+    "a host with an empty part": (["--listen", "a..b:80"], "a..b:80"),
     "no token file": (["--token-file", "missing"], "missing"),
     "an empty token file": (["--token-file", "empty"], "no token"),
     "a token with a space": (["--token-file", "spaced"], "header"),
@@ -248,6 +249,33 @@ def test_tls(tmp_path, certificate, workers):
         assert receiver.rows() == list(range(5))
         assert receiver.stop() == 0
         assert receiver.log.count("\n") == 1, receiver.log
+
+
+def test_clients_that_say_nothing_in_tls(tmp_path, certificate):
+    """They are bounded in number and time as others are, though nothing of TLS is agreed on."""
+    files = ["--certificate", str(certificate / "certificate.pem"), "--key", str(certificate / "key.pem")]
+    bounds = ["--max-connections", "5", "--timeout", "1"]
+    with receiving(tmp_path, *files, *bounds) as receiver, contextlib.ExitStack() as clients:
+        silent = [
+            clients.enter_context(socket.create_connection(("127.0.0.1", receiver.port), timeout=30)) for _ in range(30)
+        ]
+        wait_for(lambda: sum(map(is_closed, silent)) == 25)
+        wait_for(lambda: all(map(is_closed, silent)))
+        receiver.context = ssl.create_default_context(cafile=certificate / "certificate.pem")
+        for number in range(10):
+            assert receiver.post(body_of([number])).status == 200
+        assert b"otel_usage_receiver_connections_refused_total 25.0" in receiver.ask("GET", "/metrics").body
+        assert receiver.rows() == list(range(10))
+
+
+def is_closed(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def test_a_key_with_a_password_is_refused(tmp_path, certificate):

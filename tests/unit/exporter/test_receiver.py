@@ -3,7 +3,11 @@
 import asyncio
 import gzip
 import logging
-import time
+import re
+import subprocess
+import sys
+import textwrap
+import threading
 from http import HTTPStatus
 
 import pytest
@@ -11,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_usage.errors import ConfigurationError, JournalUnavailableError, OTLPDecodeError
 from otel_usage.exporter import bearer, listening, otlp_answers, prometheus, receiver_metrics, receiver_telemetry
-from otel_usage.exporter.intake import Taken
+from otel_usage.exporter.intake import Taken, TooMuchError
 from otel_usage.exporter.otlp import ScopeSpans, SpanData
 from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
 from otel_usage.exporter.receiver import Receiver
@@ -36,14 +40,14 @@ class FailingIntake:
         raise self.error
 
 
-def asked(tmp_path, intake, *, headers=(), body=b"", path="/v1/traces", method="POST", limits=None, receive=None):
-    """Status, headers and body of the answer to one request."""
-    return asyncio.run(_ask(tmp_path, intake, headers, body, path, method, limits or Limits(), receive))
+def asked(tmp_path, intake, *, headers=(), body=b"", content_type=JSON, receive=None, answered=lambda: None):
+    """Status, headers and body of the answer to one request, after which `answered` is called."""
+    return asyncio.run(_ask(tmp_path, intake, headers, body, content_type, receive, answered))
 
 
-async def _ask(tmp_path, intake, headers, body, path, method, limits, receive):
+async def _ask(tmp_path, intake, headers, body, content_type, receive, answered):
     numbers = Numbers(1, receiver_metrics.COLUMNS)
-    taking = ReceiverIntake(intake, limits)
+    taking = ReceiverIntake(intake, Limits())
     receiver = Receiver(taking, (), Health(settings_of(tmp_path)), ReceiverMetrics(numbers))
     sent = []
 
@@ -55,19 +59,20 @@ async def _ask(tmp_path, intake, headers, body, path, method, limits, receive):
 
     scope = {
         "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
+        "method": "POST",
+        "path": "/v1/traces",
+        "raw_path": b"/v1/traces",
         "root_path": "",
         "scheme": "http",
         "query_string": b"",
-        "headers": [(b"content-type", JSON.encode()), *headers],
+        "headers": [(b"content-type", content_type.encode()), *headers],
         "server": ("127.0.0.1", 4318),
         "client": ("127.0.0.1", 1),
         "http_version": "1.1",
     }
     try:
         await receiver(scope, receive or receive_body, send)
+        answered()
     finally:
         taking.close()
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
@@ -105,8 +110,11 @@ def test_a_request_that_the_server_cancels_is_503(tmp_path):
     async def cancel():
         raise asyncio.CancelledError
 
-    status, headers, _ = asked(tmp_path, FailingIntake(RuntimeError()), receive=cancel)
-    assert (status, headers[b"retry-after"]) == (503, b"1")
+    for content_type in (JSON, PROTOBUF):
+        intake = FailingIntake(RuntimeError())
+        status, headers, _ = asked(tmp_path, intake, content_type=content_type, receive=cancel)
+        assert (status, headers[b"retry-after"]) == (503, b"1")
+        assert headers[b"content-type"] == content_type.encode()
 
 
 def test_a_body_that_is_shorter_than_announced_is_503(tmp_path):
@@ -115,16 +123,91 @@ def test_a_body_that_is_shorter_than_announced_is_503(tmp_path):
     assert asked(tmp_path, FailingIntake(RuntimeError()), headers=headers, body=b"{}")[0] == 503
 
 
-def test_a_disk_that_takes_too_long_is_503(tmp_path, monkeypatch):
-    """The client is told to come again before it gives up by itself."""
-    monkeypatch.setattr("otel_usage.exporter.receiver_intake._PATIENCE_SECONDS", 0.01)
+def test_more_than_the_journal_may_take_is_413(tmp_path):
+    """It would be too much the next time as well."""
+    status, headers, _ = asked(tmp_path, FailingIntake(TooMuchError("secret")), body=b"{}")
+    assert status == 413
+    assert b"retry-after" not in headers
 
-    class Slow:
-        def take(self, scopes):
-            time.sleep(0.2)
-            return Taken()
 
-    assert asked(tmp_path, Slow(), body=b"{}")[0] == 503
+class SlowIntake:
+    """An intake that waits before it looks at its first, or its second span, or before it writes them."""
+
+    def __init__(self, waits_before: int) -> None:
+        self.waits_before = waits_before
+        self.has_begun = threading.Event()
+        self.may_go_on = threading.Event()
+        self.is_kept = False
+
+    def take(self, scopes):
+        self._wait_before(0)
+        for number, _ in enumerate(scopes, start=1):
+            self._wait_before(number)
+        self._wait_before(3)
+        self.is_kept = True
+        return Taken()
+
+    def _wait_before(self, number: int) -> None:
+        if number == self.waits_before:
+            self.has_begun.set()
+            assert self.may_go_on.wait(60)
+
+
+TWO_SCOPES = b'{"resourceSpans":[{"scopeSpans":[{},{}]}]}'
+
+
+@pytest.mark.parametrize("waits_before", [0, 1, 2])
+def test_what_takes_too_long_is_503_and_not_kept(tmp_path, monkeypatch, waits_before):
+    """The client is told to come again before it gives up by itself; nothing is kept, or counted, behind its back."""
+    monkeypatch.setattr("otel_usage.exporter.receiver_intake._PATIENCE_SECONDS", 0.05)
+    intake = SlowIntake(waits_before)
+    assert asked(tmp_path, intake, body=TWO_SCOPES, answered=intake.may_go_on.set)[0] == 503
+    assert not intake.is_kept
+
+
+def test_what_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    """Nobody knows any more that it will not be kept: it would be answered 503, and come again."""
+    monkeypatch.setattr("otel_usage.exporter.receiver_intake._PATIENCE_SECONDS", 0.05)
+    intake = SlowIntake(waits_before=3)
+    threading.Timer(0.3, intake.may_go_on.set).start()
+    assert asked(tmp_path, intake, body=TWO_SCOPES)[0] == 200
+    assert intake.is_kept
+
+
+def test_what_the_server_cancels_is_not_kept(tmp_path):
+    """A receiver that is to end works on nothing that was told to come again."""
+    intake = SlowIntake(waits_before=1)
+
+    async def end_amid_work():
+        asking = asyncio.create_task(_ask(tmp_path, intake, (), TWO_SCOPES, JSON, None, answered=intake.may_go_on.set))
+        await asyncio.to_thread(intake.has_begun.wait, 60)
+        asking.cancel()
+        return await asking
+
+    assert asyncio.run(end_amid_work())[0] == 503
+    assert not intake.is_kept
+
+
+def test_a_worker_that_does_not_end_is_killed():
+    """The others end by themselves; the exit code is that of a good end."""
+    script = """
+        import signal, time
+        from otel_usage.exporter import workers
+        workers._PATIENCE_SECONDS = 1
+        def work(index, gone):
+            if index:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            print("ready", flush=True)
+            time.sleep(60)
+        raise SystemExit(workers.Workers(2, work, print).run())
+    """
+    arguments = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        process.terminate()
+        assert process.communicate(timeout=30)[0] == "1 workers do not end, and are killed\n"
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 413, 415, 503])
@@ -193,6 +276,13 @@ def test_addresses(text, host, port, loopback):
     assert address.is_loopback() is loopback
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "192.0.2.1"])
+def test_hosts_that_nobody_can_listen_on(host):
+    """Also names that cannot even be looked up are refused, and shown."""
+    with pytest.raises(ConfigurationError, match=re.escape(host)):
+        listening.listen(listening.Address(host, 0))
+
+
 @pytest.mark.parametrize("text", ["", "4318", "host", "host:", "host:port", "::1:4318", "host:65536", "host:-1", "h:٣"])
 def test_what_is_no_address(text):
     """It is refused, and shown."""
@@ -242,12 +332,12 @@ def test_numbers_of_several_workers():
         "otel_usage_receiver_connections 0.0",
         "http_server_active_requests 0.0",
         "otel_usage_records_pending 7.0",
-        'http_response_status_code="200",http_route="/v1/traces",le="0.005"} 1.0',
+        'http_server_request_duration_seconds_bucket{http_response_status_code="200",http_route="/v1/traces"'
+        ',le="0.005"} 1.0',
         'http_response_status_code="200",http_route="/v1/traces",le="0.01"} 2.0',
         'http_response_status_code="503",http_route="/v1/traces",le="10.0"} 0.0',
         'http_response_status_code="503",http_route="/v1/traces",le="+Inf"} 1.0',
-        'http_server_request_duration_seconds_sum{http_request_method="POST",http_response_status_code="503"'
-        ',http_route="/v1/traces"} 20.0',
+        'http_server_request_duration_seconds_sum{http_response_status_code="503",http_route="/v1/traces"} 20.0',
     ):
         assert line + "\n" in text, line
 

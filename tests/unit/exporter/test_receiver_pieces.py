@@ -62,12 +62,40 @@ def test_pieces_say_the_same(sizes):
 
 
 def test_a_span_that_is_larger_than_any_record():
-    """It is told as invalid; those beside it are kept."""
-    request = request_of([[[10, 2 << 20, 10]]])
+    """A request is told as invalid, another span is none as it would be if it were small; those beside are kept."""
+    request = request_of([[[10, 2 << 20, 10, 2 << 20, 2 << 20]]])
+    spans = request.resource_spans[0].scope_spans[0].spans
+    spans[3].kind = 3  # type: ignore[assignment]  # CLIENT
+    spans[4].ClearField("kind")
     for body, media_type in ((request.SerializeToString(), PROTOBUF), (in_json(request), JSON)):
         found = list(otlp_pieces.decoded(body, media_type))
         assert [span.start_time_ns for _, _, span in flat(found)] == [1, 3]
         assert sum(scope.invalid for scope in found) == 1
+        assert sum(scope.others for scope in found) == 2
+
+
+def test_many_scopes_of_a_large_resource():
+    """The resource is in as many pieces as the spans fill, not in one for each scope."""
+    request = request_of([[[300]] * 5000])
+    text = request.resource_spans[0].resource.attributes.add(key="long").value
+    text.string_value = "x" * 100_000
+    for body, media_type in ((request.SerializeToString(), PROTOBUF), (in_json(request), JSON)):
+        pieces = list(CUT[media_type](body))
+        assert len(pieces) <= 1 + len(body) // (otlp_pieces.PIECE_BYTES // 2)
+        assert len(flat(otlp_pieces.decoded(body, media_type))) == 5000
+
+
+CUT = {PROTOBUF: otlp_pieces._protobuf_pieces, JSON: otlp_pieces._json_pieces}
+
+
+def test_nothing_in_json():
+    """In a large body null stands for nothing, as in a small one; what is no kind is no OTLP."""
+    request = b'{"resourceSpans":[{"scopeSpans":null},{"scopeSpans":[{"spans":null}]}],"x":"%b"}'
+    assert flat(otlp_pieces.decoded(request % bytes(b"x" * (1 << 20)), JSON)) == []
+    assert list(otlp_pieces.decoded(b'{"resourceSpans":null,"x":"%b"}' % bytes(b"x" * (1 << 20)), JSON)) == []
+    span = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"kind":[],"x":"%b"}]}]}]}' % bytes(b"x" * (1 << 20))
+    with pytest.raises(OTLPDecodeError):
+        list(otlp_pieces.decoded(span, JSON))
 
 
 @pytest.mark.parametrize(
