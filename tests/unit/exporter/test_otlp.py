@@ -58,13 +58,13 @@ def make(attributes=None, *, resource=None, scope="scope", kind=Span.SPAN_KIND_S
 def to_json(request):
     """The request as OTLP/JSON writes it: the protobuf mapping, but ids in hexadecimal and enums as numbers."""
     told = json_format.MessageToDict(request, use_integers_for_enums=True)
-    for of_resource in told.get("resourceSpans", ()):
-        for scope in of_resource.get("scopeSpans", ()):
-            for span, official in zip(
-                scope.get("spans", ()), request.resource_spans[0].scope_spans[0].spans, strict=True
-            ):
-                span["traceId"], span["spanId"] = official.trace_id.hex(), official.span_id.hex()
-                span["parentSpanId"] = official.parent_span_id.hex()
+    shown = [
+        span for of in told.get("resourceSpans", ()) for scope in of["scopeSpans"] for span in scope.get("spans", ())
+    ]
+    sent = [span for of in request.resource_spans for scope in of.scope_spans for span in scope.spans]
+    for span, official in zip(shown, sent, strict=True):
+        span["traceId"], span["spanId"] = official.trace_id.hex(), official.span_id.hex()
+        span["parentSpanId"] = official.parent_span_id.hex()
     return json.dumps(told).encode()
 
 
