@@ -1,5 +1,6 @@
 """Where the receiver listens: addresses, their sockets, and what TLS needs, refused before anything is served."""
 
+import errno
 import ipaddress
 import resource
 import socket
@@ -75,9 +76,10 @@ def listen(address: Address) -> list[socket.socket]:
         for opened in sockets:
             opened.close()
         reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         raise ConfigurationError(
             f"--listen {address.host}:{address.port} cannot be used: {reason}.",
-            "End what listens there, or name another port.",
+            "End what listens there, or name another port." if is_taken else "Name an address of this machine.",
         ) from error
     return sockets
 
@@ -94,7 +96,7 @@ def check_tls(certificate: Path, key: Path | None) -> None:
         reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or "they are not usable"
         raise ConfigurationError(
             f"--certificate {certificate}{f' and --key {key}' if key else ''} cannot be used: {reason}.",
-            "They must be PEM files that belong together, the key without a password.",
+            "They must be PEM files that belong together, the key without a password; --key may be missing.",
         ) from error
 
 

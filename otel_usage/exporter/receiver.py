@@ -6,6 +6,7 @@ it `serving`'s.
 """
 
 import time
+from asyncio import CancelledError
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
@@ -29,6 +30,8 @@ from otel_usage.exporter.warner import Warner
 from otel_usage.settings import TRACES_PATH
 
 _BUSY_SECONDS: Final = 1
+# Whoever operates the receiver is told of them: their senders may not be read by anybody.
+_DROPPED: Final = frozenset((400, 401, 404, 413, 415))
 _UNAVAILABLE_SECONDS: Final = 5
 
 
@@ -75,7 +78,8 @@ class Receiver:
             return
         except BaseException as error:
             # A request that the server cancels because it is to end may come again, like every other.
-            self._tell(error)
+            if not isinstance(error, CancelledError):
+                self._tell(error)
             if not status:
                 body = _failure(Request(scope), 503, "The receiver is ending.")
                 await _response(503, body, {"Retry-After": str(_BUSY_SECONDS)})(scope, receive, noting_status)
@@ -125,6 +129,13 @@ class Receiver:
         if "expect" in request.headers:
             # Its body was not asked for, and may come or not: nothing else can be read on this connection.
             headers["Connection"] = "close"
+        if error.status_code in _DROPPED:
+            self._warner.warn(
+                f"refused {error.status_code}",
+                "A request was answered %d, and a Collector drops what is answered so: %s",
+                error.status_code,
+                error.detail,
+            )
         return _response(error.status_code, _failure(request, error.status_code, error.detail), headers)
 
     async def _unexpected(self, request: Request, _: Exception) -> Response:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from otel_usage.errors import StoreError, StoreLockedError, StoreMissingError
+from otel_usage.errors import StoreError
 from otel_usage.exporter import deployment_key, listening, reading, receiver_metrics, receiver_telemetry, store
 from otel_usage.exporter.intake import Intake
 from otel_usage.exporter.paths import StorePaths, make_private_folder
@@ -64,13 +64,14 @@ class Serving:
 
 
 def check_store(settings: Settings) -> None:
-    """Refuse at once what would have every request refused later.
+    """Refuse at once what would have every request refused later, before any file is made.
 
     Raises:
         StoreError: The store is damaged, another's or newer; or its journal cannot be written.
         ConfigurationError: The deployment key cannot be used.
     """
     paths = StorePaths.of(settings.database)
+    store.require_usable(paths.database)
     if settings.token_key is None:
         deployment_key.load_or_create(settings.token_key_file)
     try:
@@ -79,12 +80,6 @@ def check_store(settings: Settings) -> None:
         raise StoreError(f"{paths.journal} cannot be made: {error.strerror}.", "Make its folder writable.") from error
     if not os.access(paths.journal, os.W_OK | os.X_OK):
         raise StoreError(f"{paths.journal} cannot be written.", "Make it writable for this user.")
-    # A store that is held is somebody's who may have it; one that is missing or empty is made by the first commit.
-    with suppress(StoreLockedError, StoreMissingError):
-        if paths.database.exists():
-            config = {**store.common_config(paths.database), "threads": 1}
-            with closing(store.connect(paths.database, config, read_only=True)) as connection:
-                store.require_ours(connection, paths.database, may_be_older=True)
 
 
 def serve(serving: Serving, sockets: list[socket.socket]) -> int:

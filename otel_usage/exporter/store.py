@@ -7,6 +7,7 @@ Never open the database file with anything but DuckDB while DuckDB has it open i
 drop DuckDB's lock (POSIX locks belong to the process).
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -119,6 +120,19 @@ def common_config(database: Path) -> dict[str, Any]:
     if paths.journal.is_dir():  # private, unlike the folder that DuckDB makes beside the database
         config["temp_directory"] = str(paths.journal / f"spill-{os.getpid()}")
     return config
+
+
+def require_usable(database: Path) -> None:
+    """Refuse a file that no commit could be made into; one that is missing or held may become, or be, a store.
+
+    Raises:
+        StoreError: It is damaged, another's or newer.
+    """
+    with contextlib.suppress(StoreLockedError, StoreMissingError):
+        if database.exists():
+            config = {**common_config(database), "threads": 1}
+            with contextlib.closing(connect(database, config, read_only=True)) as connection:
+                require_ours(connection, database, may_be_older=True)
 
 
 def require_ours(connection: "DuckDBPyConnection", database: Path, *, may_be_older: bool = False) -> None:

@@ -81,7 +81,7 @@ def collect(
     bootstrap.uninstall()
     logging.basicConfig(format="otel-usage: %(message)s")
     # Whatever applications on this machine do with their records: this is where they end.
-    chosen = replace(settings.load(strict=True, database=database), exporter="duckdb")
+    chosen = replace(settings.load(strict=True, database=database), exporter="duckdb", is_exporter_set=True)
     address = listening.parse_address(listen)
     tokens = bearer.read_tokens(token_file) if token_file is not None else ()
     if certificate is not None:
@@ -134,7 +134,7 @@ def _require_extra() -> None:
 def _warn_if_open(address: "Address", *, has_token: bool, has_tls: bool) -> None:
     from otel_usage.cli import output
 
-    missing = " and ".join(
+    missing = " and no ".join(
         name for name, is_there in (("--token-file", has_token), ("--certificate", has_tls)) if not is_there
     )
     if missing and not address.is_loopback():
