@@ -25,7 +25,7 @@ from otel_usage.exporter.leadership import Leadership
 from otel_usage.exporter.paths import StorePaths
 
 _SPANS: Final = 60_000
-_ROUNDS: Final = 5
+_ROUNDS: Final = 3
 _CONNECTIONS: Final = 4
 _SCRIPT: Final = Path(__file__).parents[1] / "scripts" / "install-collector"
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
