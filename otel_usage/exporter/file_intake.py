@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,15 +11,18 @@ from otel_usage.exporter.bad_messages import BadMessages
 from otel_usage.exporter.framing import Message
 from otel_usage.exporter.intake import Intake, Taken
 from otel_usage.exporter.losses import REJECTED
-from otel_usage.exporter.otlp import ScopeSpans, decode_json, decode_protobuf
+from otel_usage.exporter.otlp import ScopeSpans
+from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
 from otel_usage.exporter.otlp_files import OTLPFile
+from otel_usage.exporter.otlp_pieces import PIECE_BYTES, decoded
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.recorder import Recorder
+from otel_usage.exporter.request_body import BodyTooLargeError
 from otel_usage.exporter.unpacking import unpacked
 from otel_usage.settings import Settings
 
 # What is kept at once: enough for its system call to cost nothing, and little in memory.
-_BATCH_BYTES: Final = 64 * 1024
+_BATCH: Final = 128  # messages and spans
 _FLUSH_MILLISECONDS: Final = 30_000
 _POLL_SECONDS: Final = 0.2
 _TRACES: Final = b'"resourceSpans"'
@@ -38,7 +41,7 @@ class Totals:
         other_signals: Messages that are logs, metrics or profiles.
         bad: Messages, or stretches between them, that are no OTLP.
         unfinished: Files that end within a message, which their Collector may still be writing.
-        cut_off: Those of them that no later run will remember to read on.
+        cut_off: Those of them of which no more is awaited: each was named by itself, or is standard input.
         unreadable: Files that could not be read, or not to their end.
     """
 
@@ -86,7 +89,7 @@ class FileIntake:
         self._on_progress = on_progress
         self._bytes_done = 0
         self._scopes: list[ScopeSpans] = []
-        self._bytes = 0
+        self._size = 0
 
     def read(self, file: OTLPFile, name: str, on_kept: Callable[[], None] = lambda: None) -> None:
         """Keep everything that is there and whole; `on_kept` is called when all that was read so far is kept.
@@ -102,40 +105,59 @@ class FileIntake:
             for message in file.messages():
                 if not self._add(file, message):
                     self._reject(bad, name, message)
-                if self._bytes >= _BATCH_BYTES:
+                if self._size >= _BATCH:
                     self._keep()
                     on_kept()
                     self._on_progress(self._bytes_done + file.read - before)
-        finally:
+        except (OTLPDecodeError, OSError):
             self._keep()
             on_kept()
-            self.pass_over(file.read - before)
+            raise
+        self._keep()
+        on_kept()
+        self.pass_over(file.read - before)
 
     def pass_over(self, count: int) -> None:
         """So many more bytes of files need no more to be dealt with."""
         self._bytes_done += count
         self._on_progress(self._bytes_done)
 
-    def finish(self, file: OTLPFile, name: str, *, is_complete: bool, is_remembered: bool = True) -> None:
+    def finish(
+        self,
+        file: OTLPFile,
+        name: str,
+        *,
+        is_complete: bool,
+        is_awaited: bool = True,
+        on_kept: Callable[[], None] = lambda: None,
+    ) -> None:
         """Keep what follows the last whole message, where it is one that only lacks its newline.
 
         Args:
             file: Read to its end.
             name: Of the file.
             is_complete: Nobody writes it any more: what is torn is bad, not unfinished.
-            is_remembered: The next run reads on where this one ends.
+            is_awaited: More of it may come, and be read on by a later run.
+            on_kept: Called when the file is dealt with to its end.
+
+        Raises:
+            JournalUnavailableError: There was no room in the journal in time.
         """
         bad = BadMessages(self._paths, name)
+        is_whole = True
         for message in file.end():
             if self._add(file, message):
                 continue
             if is_complete:
                 self._reject(bad, name, message)
             else:
+                is_whole = False
                 self.totals.unfinished += 1
-                self.totals.cut_off += not is_remembered
+                self.totals.cut_off += not is_awaited
                 self.say(f"{where(name, message)}: ends within a message, which the Collector may still be writing")
         self._keep()
+        if is_whole:
+            on_kept()
 
     def cannot_read(self, path: object, error: Exception) -> None:
         """Say that a file could not be read, or not to its end."""
@@ -149,14 +171,18 @@ class FileIntake:
             return False
         try:
             scopes = decode(message)
+            if scopes is None:
+                self.totals.other_signals += 1
+            elif isinstance(scopes, list):
+                self._scopes += scopes
+                self._size += 1 + sum(len(scope.spans) for scope in scopes)
+            else:
+                self._keep()
+                self.totals.taken += self._take(lambda: decode(message) or ())
         except OTLPDecodeError as error:
             file.reject(message, error.message)
-            return True
-        if scopes is None:
-            self.totals.other_signals += 1
-            return True
-        self._scopes += scopes
-        self._bytes += message.length
+        except BodyTooLargeError:
+            file.reject(message, "has more parts than its size explains")
         return True
 
     def _reject(self, bad: BadMessages, name: str, message: Message) -> None:
@@ -166,12 +192,12 @@ class FileIntake:
             self._recorder.count(REJECTED)
 
     def _keep(self) -> None:
-        if not self._scopes:
-            return
-        scopes, self._scopes, self._bytes = self._scopes, [], 0
-        self.totals.taken += self._take(scopes)
+        if self._scopes:
+            self.totals.taken += self._take(lambda: self._scopes)
+        # Only now: until they are in the journal they are to be read again.
+        self._scopes, self._size = [], 0
 
-    def _take(self, scopes: list[ScopeSpans]) -> Taken:
+    def _take(self, scopes: Callable[[], Iterable[ScopeSpans]]) -> Taken:
         """Keep spans, however long the journal has no room for them.
 
         Raises:
@@ -181,7 +207,7 @@ class FileIntake:
         is_said = False
         while True:
             try:
-                return self._intake.take(scopes)
+                return self._intake.take(scopes())
             except JournalUnavailableError as error:
                 if self._is_ended() or time.monotonic() >= deadline:
                     raise
@@ -192,21 +218,21 @@ class FileIntake:
             time.sleep(_POLL_SECONDS)
 
 
-def decode(message: Message) -> list[ScopeSpans] | None:
-    """The spans of a message; None if it is of another signal.
+def decode(message: Message) -> Iterable[ScopeSpans] | None:
+    """The spans of a message, None if it is of another signal; of a large one piece by piece, else a list.
 
     Raises:
-        OTLPDecodeError: It is none.
+        OTLPDecodeError: It is none; of a large one that may turn out later.
+        BodyTooLargeError: The same, for having more parts than its size explains.
     """
     data = unpacked(message.data)
-    if not message.line and not data.startswith(b"{"):
-        return decode_protobuf(data)
-    if _OTHER_SIGNAL.match(data):
+    is_json = message.line or data.startswith(b"{")
+    if is_json and _OTHER_SIGNAL.match(data):
         return None
-    scopes = decode_json(data)
-    if not scopes and _TRACES not in data:
+    if is_json and _TRACES not in data:
         raise OTLPDecodeError("This is no OTLP trace data in JSON: it has no resourceSpans.")
-    return scopes
+    scopes = decoded(data, JSON if is_json else PROTOBUF)
+    return scopes if len(data) > PIECE_BYTES else list(scopes)
 
 
 def where(name: str, message: Message) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from otel_usage.errors import OTLPDecodeError
 from otel_usage.exporter.file_intake import FileIntake
@@ -18,7 +18,18 @@ from otel_usage.exporter.otlp_files import OTLPFile, UnknownFormatError
 from otel_usage.exporter.positions import Position, Positions, goes_on, position_of
 from otel_usage.exporter.rotation import in_order, is_rotated, origin
 
+# Of all places of one process: half of what the smallest usual bound leaves to everything else.
+MAX_OPEN: Final = 64
 _SAVE_SECONDS: Final = 1.0
+
+
+class _Found(NamedTuple):
+    """A file as it was when the folder was listed."""
+
+    path: Path
+    key: str
+    size: int
+    mtime_ns: int
 
 
 @dataclass(slots=True)
@@ -32,21 +43,29 @@ class Place:
     """Reads the files of a folder as far as they go, as often as it is asked to.
 
     Args:
-        path: A folder; or a file, which stands for itself and what it was rotated to.
+        path: A folder; or a file, which where it is followed stands for itself and what it was rotated to.
         intake: What keeps their spans.
         positions: Up to where they were read before.
+        follows: There will be another look. If not, what follows the last whole message of a file is looked at, too.
+        max_open: How many files are kept open between two looks, those that grew last. Only they are read to their end
+            when they are removed.
 
     Attributes:
         intake: As given.
     """
 
-    def __init__(self, path: Path, intake: FileIntake, positions: Positions) -> None:
+    def __init__(
+        self, path: Path, intake: FileIntake, positions: Positions, *, follows: bool, max_open: int = MAX_OPEN
+    ) -> None:
         is_folder = path.is_dir()
         self._folder = path if is_folder else path.parent
         self._only = None if is_folder else path.name
         self.intake = intake
         self._positions = positions
+        self._follows = follows
+        self._max_open = max_open
         self._opened: dict[str, _Opened] = {}
+        self._seen: dict[str, _Found] = {}
         self._read: set[str] = set()
         self._left_alone: set[str] = set()
         self._save_at = 0.0
@@ -57,7 +76,7 @@ class Place:
         Raises:
             OSError: The folder cannot be listed.
         """
-        return sum(size for _, _, size in self._files())
+        return sum(found.size for found in self._files())
 
     def look(self) -> None:
         """Read what is new.
@@ -67,74 +86,104 @@ class Place:
             JournalUnavailableError: There was no room in the journal in time.
         """
         files = self._files()
-        for path, key, size in files:
-            if key not in self._left_alone:
-                with self._leaving(path, key):
-                    self._look_at(path, key, size)
-        there = {key for _, key, _ in files}
-        for key in self._opened.keys() - there:  # removed before it was rotated to a name we know
-            with self._leaving(self._opened[key].path, key):
-                self._read_on(key)
-                self._finish(key)
-        self._positions.forget_others(there)
-        self._positions.save()
+        there = {found.key for found in files}
+        self._left_alone &= there  # a new file may have the inode of an old one
+        try:
+            for found in files:
+                if found.key not in self._left_alone:
+                    with self._leaving(found.path, found.key):
+                        self._look_at(found)
+            for key in self._opened.keys() - there:  # removed before it was rotated to a name we know
+                with self._leaving(self._opened[key].path, key):
+                    self._read_on(key)
+                    self._finish(key)
+            if self._lists:
+                self._positions.forget_others(there)
+        finally:
+            self._positions.save()
 
-    def close(self, *, at_end: bool) -> None:
-        """Let go of all files.
-
-        Args:
-            at_end: Look at what follows their last messages, too; else it is left to the next run.
-        """
-        for key, opened in list(self._opened.items()):
-            if at_end:
-                self.intake.finish(opened.file, str(opened.path), is_complete=False)
+    def close(self) -> None:
+        """Let go of all files. What follows their last whole messages is left to the next run."""
+        for key in list(self._opened):
             self._drop(key)
 
-    def _files(self) -> list[tuple[Path, str, int]]:
-        """Path, identity and size of every file, in the order in which they are to be read."""
+    @property
+    def _lists(self) -> bool:
+        """Whether more than one file is meant."""
+        return self._only is None or self._follows
+
+    def _files(self) -> list[_Found]:
+        """Every file, in the order in which they are to be read."""
+        names = _names(self._folder) if self._lists else [self._only or ""]
         found = []
-        for name in in_order(name for name in _names(self._folder) if self._is_meant(name)):
+        for name in in_order(name for name in names if self._is_meant(name)):
+            path = self._folder / name
             with contextlib.suppress(FileNotFoundError):  # rotated or removed meanwhile
-                status = (self._folder / name).stat()
+                status = path.stat()
                 if stat.S_ISREG(status.st_mode):
-                    found.append((self._folder / name, f"{status.st_dev}:{status.st_ino}", status.st_size))
+                    found.append(_Found(path, _key(status), status.st_size, status.st_mtime_ns))
         return found
 
     def _is_meant(self, name: str) -> bool:
         return not name.startswith(".") if self._only is None else origin(name) == self._only
 
-    def _look_at(self, path: Path, key: str, size: int) -> None:
-        position = self._positions.of(key)
-        if position is not None and position.is_done and position.read == size:
-            self._pass_over(key, size)
-            return
+    def _look_at(self, found: _Found) -> None:
+        key, seen = found.key, self._seen.get(found.key)
         opened = self._opened.get(key)
+        if opened is None and seen is not None and seen[2:] == found[2:]:
+            return
+        position = self._positions.of(key)
         if opened is not None and position is not None and not goes_on(opened.file.fd, position):
             self._finish(key)
         if key not in self._opened:
-            self._opened[key] = _open(path, position)
-        self._opened[key].path = path
+            opened = self._opened[key] = _open(found.path, key, position)
+            if position is not None and position.is_done and opened.known == found.size:
+                self._drop(key)
+                self._pass_over(found)
+                return
+        self._opened[key].path = found.path
         self._read_on(key)
-        if is_rotated(path.name):
+        self._seen[key] = found
+        if is_rotated(found.path.name):
             self._finish(key)
+        elif not self._follows:
+            self._leave(key)
+        elif len(self._opened) > self._max_open:
+            self._drop(next(iter(self._opened)))
 
     def _read_on(self, key: str) -> None:
         opened = self._opened[key]
+        before = opened.file.read
         self.intake.read(opened.file, str(opened.path), lambda: self._remember(key, opened.file))
+        if opened.file.read > before:
+            self._opened[key] = self._opened.pop(key)  # the last of all to be closed
         if opened.file.read > opened.known and key not in self._read:
             self._read.add(key)
             self.intake.totals.files += 1
 
-    def _pass_over(self, key: str, size: int) -> None:
-        if key not in self._read:
-            self._read.add(key)
-            self.intake.pass_over(size)
+    def _pass_over(self, found: _Found) -> None:
+        self._seen[found.key] = found
+        if found.key not in self._read:
+            self._read.add(found.key)
+            self.intake.pass_over(found.size)
 
     def _finish(self, key: str) -> None:
         """Nothing more comes in this file."""
         opened = self._opened[key]
         self.intake.finish(opened.file, str(opened.path), is_complete=True)
         self._positions.put(key, position_of(opened.file, is_done=True))
+        self._drop(key)
+
+    def _leave(self, key: str) -> None:
+        """Close a file that may be read on by another run; nobody promised more of one that was named by itself."""
+        opened = self._opened[key]
+        self.intake.finish(
+            opened.file,
+            str(opened.path),
+            is_complete=False,
+            is_awaited=self._only is None,
+            on_kept=lambda: self._positions.put(key, position_of(opened.file)),
+        )
         self._drop(key)
 
     def _remember(self, key: str, file: OTLPFile) -> None:
@@ -155,10 +204,11 @@ class Place:
             yield
         except FileNotFoundError:  # the next look finds it under another name, or not
             return
-        except UnknownFormatError as error:
-            self.intake.say(f"{path} is left alone: {error.message}")
         except (OTLPDecodeError, OSError) as error:
-            self.intake.cannot_read(path, error)
+            if isinstance(error, UnknownFormatError) and self._only is None:
+                self.intake.say(f"{path} is left alone: {error.message}")
+            else:
+                self.intake.cannot_read(path, error)
         else:
             return
         self._left_alone.add(key)
@@ -169,10 +219,21 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def _open(path: Path, position: Position | None) -> _Opened:
-    """Open a file where it was left, or at its beginning if that is another one now."""
+def _key(status: os.stat_result) -> str:
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _open(path: Path, key: str, position: Position | None) -> _Opened:
+    """Open a file where it was left, or at its beginning if that is another one now.
+
+    Raises:
+        FileNotFoundError: Another file has this name by now.
+        OSError: It cannot be read.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
+        if _key(os.fstat(fd)) != key:
+            raise FileNotFoundError
         is_known = position is not None and goes_on(fd, position)
     except OSError:
         os.close(fd)

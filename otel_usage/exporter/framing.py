@@ -66,13 +66,16 @@ class JSONLines:
     def __init__(self, offset: int = 0, line: int = 0) -> None:
         self.offset = offset
         self.line = line
-        self._rest = b""
+        self._rest = bytearray()  # after the last newline
         self._skipped = 0
         self._again: deque[Message] = deque()
 
     def feed(self, block: bytes) -> Iterator[Message]:
-        *lines, self._rest = (self._rest + block).split(b"\n")
+        *lines, rest = block.split(b"\n")
         for data in lines:
+            if self._rest:
+                data = bytes(self._rest + data)
+                self._rest.clear()
             length = self._skipped + len(data)
             if self._skipped or length > MAX_MESSAGE_BYTES:
                 self._skipped = 0
@@ -83,9 +86,10 @@ class JSONLines:
                     yield self._again.popleft()
             self.offset += length + 1
             self.line += 1
+        self._rest += rest
         if self._skipped or len(self._rest) > MAX_MESSAGE_BYTES:
             self._skipped += len(self._rest)
-            self._rest = b""
+            self._rest.clear()
 
     def reject(self, message: Message, reason: str) -> None:
         """A line may be a torn request with another one glued to it, as after a restart of a Collector that appends."""
@@ -98,7 +102,10 @@ class JSONLines:
             self._again.append(piece)
 
     def end(self) -> Iterator[Message]:
-        return self.feed(b"\n")
+        yield from self.feed(b"\n")
+        # It may still come, and then ends this line and no other.
+        self.offset -= 1
+        self.line -= 1
 
     def _message(self, data: bytes) -> Message:
         if not self.offset:

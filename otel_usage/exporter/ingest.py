@@ -16,12 +16,11 @@ from otel_usage.errors import JournalUnavailableError, OTLPDecodeError, StoreErr
 from otel_usage.exporter import reading
 from otel_usage.exporter.duckdb_errors import mapped_errors
 from otel_usage.exporter.file_intake import FileIntake, Say, Totals
-from otel_usage.exporter.following import Place
+from otel_usage.exporter.following import MAX_OPEN, Place
 from otel_usage.exporter.otlp_files import OTLPFile
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.positions import Positions
 from otel_usage.exporter.recorder import Recorder
-from otel_usage.exporter.rotation import is_rotated
 from otel_usage.exporter.store import connect_read_only
 from otel_usage.settings import Settings
 
@@ -29,8 +28,6 @@ STANDARD_INPUT: Final = "-"
 _STANDARD_INPUT_FD: Final = 0
 _LOOK_SECONDS: Final = 0.5
 _STORE_SECONDS: Final = 2.0
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +113,12 @@ class _Reader:
         paths = StorePaths.of(settings.database)
         made_at = store.made_at if store is not None else None
         self._places: dict[str, tuple[Place, Positions]] = {}
-        for name in dict.fromkeys(wishes.files):
-            if wishes.follow or Path(name).is_dir():
-                path = Path(name).absolute()
-                positions = Positions(paths, path, store=made_at, is_there=paths.database.exists())
-                self._places[name] = Place(path, self.intake, positions), positions
+        names = [name for name in dict.fromkeys(wishes.files) if wishes.follow or _is_lasting(name)]
+        for name in names:
+            path = Path(name).absolute()
+            positions = Positions(paths, path, store=made_at)
+            place = Place(path, self.intake, positions, follows=wishes.follow, max_open=MAX_OPEN // len(names))
+            self._places[name] = place, positions
 
     def read(self) -> None:
         """Read what there is; where files are followed, until it is ended."""
@@ -138,7 +136,7 @@ class _Reader:
             if not self._wishes.ended.is_set():
                 raise
         for place, _ in self._places.values():
-            place.close(at_end=not self._wishes.follow)
+            place.close()
 
     def belongs_to(self, store: "_Standing | None") -> None:
         """What was read is in this store."""
@@ -171,6 +169,7 @@ class _Reader:
                 os.close(fd)
 
     def _read_all(self, fd: int, name: str) -> None:
+        """Read what nobody can read again: a pipe, a device, standard input."""
         self.intake.totals.files += 1
         is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
         shown = name if name == STANDARD_INPUT else str(Path(name).absolute())
@@ -178,7 +177,18 @@ class _Reader:
         while file.read > before:  # once for a file; a pipe is at its end when it is ready and says nothing
             before = file.read
             self.intake.read(file, shown)
-        self.intake.finish(file, shown, is_complete=not is_regular or is_rotated(Path(name).name), is_remembered=False)
+        self.intake.finish(file, shown, is_complete=not is_regular, is_awaited=False)
+
+
+def _is_lasting(name: str) -> bool:
+    """Whether it is a folder or a regular file, so that the next run can read on."""
+    if name == STANDARD_INPUT:
+        return False
+    try:
+        mode = Path(name).stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) or stat.S_ISREG(mode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ _LENGTH_DELIMITED: Final = 2
 _FIXED_BYTES: Final = {1: 8, 5: 4}
 
 
-def fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(data: bytes | bytearray, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Number of each field of a message, where its tag begins, and where its content begins and ends.
 
     Raises:
@@ -48,7 +48,7 @@ def varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def _varint(data: bytes | bytearray, position: int) -> tuple[int, int]:
     """A number, and where it ends."""
     value = shift = 0
     try:

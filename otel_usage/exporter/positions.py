@@ -76,16 +76,19 @@ class Positions:
         paths: Of the store.
         place: The folder or file they are remembered for.
         store: Which store this is; None if that is not known.
-        is_there: Whether there is a store at all.
     """
 
-    def __init__(self, paths: StorePaths, place: Path, *, store: str | None, is_there: bool) -> None:
+    def __init__(self, paths: StorePaths, place: Path, *, store: str | None) -> None:
         digest = hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:16]
         self._path = paths.journal / "ingested" / f"{digest}.json"
         self._state = self._load()
         known = self._state.store
-        if known is not None and (not is_there or store not in (None, known)):
-            self._state = _State()  # what was read is not in this store
+        if paths.database.exists():
+            is_kept = known is None or store in (None, known)
+        else:
+            is_kept = known is None and bool(paths.segments())  # by a run that had not made the store yet
+        if not is_kept:
+            self._state = _State()
         self._state.store = self._state.store or store
 
     def of(self, key: str) -> Position | None:

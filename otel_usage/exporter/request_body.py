@@ -3,51 +3,20 @@
 A few kilobytes can stand for gigabytes: nothing is made beyond the bound. What the body means is `otlp`'s.
 """
 
-import sys
-import zlib
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from otel_usage.errors import OTLPDecodeError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from otel_usage.exporter.decompressors import DAMAGED, DECOMPRESSORS, Decompressor
 
 _PIECE_BYTES: Final = 1 << 16
 # Senders write one; each costs more than its bytes.
 _MAX_MEMBERS: Final = 1024
-# 32 MiB: the largest that Go's encoder writes at its best level, and what a frame may make us allocate.
-_MAX_WINDOW_LOG: Final = 25
+ENCODINGS: Final = (*DECOMPRESSORS, "identity")
 
 
 class BodyTooLargeError(Exception):
     """The body is larger than its bound. Never leaves the receiver."""
-
-
-class _Decompressor(Protocol):
-    """One member or frame of a compressed body."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
-def _gzip() -> _Decompressor:
-    return zlib.decompressobj(wbits=31)
-
-
-def _zstd() -> _Decompressor:
-    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG})
-
-
-_DECOMPRESSORS: Final[dict[str, Callable[[], _Decompressor]]] = {"gzip": _gzip, "zstd": _zstd}
-ENCODINGS: Final = (*_DECOMPRESSORS, "identity")
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -67,12 +36,12 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
             raise BodyTooLargeError
         return body
     try:
-        return _content(memoryview(body), _DECOMPRESSORS[encoding], max_bytes)
-    except (zlib.error, zstd.ZstdError, EOFError):
+        return _content(memoryview(body), DECOMPRESSORS[encoding], max_bytes)
+    except DAMAGED:
         raise OTLPDecodeError(f"The body is not compressed with {encoding}, or damaged.") from None
 
 
-def _content(body: memoryview, make: Callable[[], _Decompressor], max_bytes: int) -> bytes:
+def _content(body: memoryview, make: Callable[[], Decompressor], max_bytes: int) -> bytes:
     made: list[bytes] = []
     room, members, member = max_bytes, 1, make()
     for start in range(0, len(body), _PIECE_BYTES):

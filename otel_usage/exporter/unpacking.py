@@ -1,16 +1,15 @@
 """Decompression with bounds: of whole files in pieces, of single messages at once."""
 
-import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-from otel_usage.errors import MissingExtraError, OTLPDecodeError
+from otel_usage.errors import OTLPDecodeError
+from otel_usage.exporter.decompressors import DAMAGED, Decompressor, gzip_decompressor, zstd_decompressor
 from otel_usage.exporter.framing import MAX_MESSAGE_BYTES
 from otel_usage.exporter.length_prefixed import ZSTD_MAGIC
 
 _PIECE_BYTES: Final = 1024 * 1024
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 
 class Unpacking:
@@ -25,7 +24,7 @@ class Unpacking:
 
     def __init__(self, start: bytes) -> None:
         self._new = _decompressor(start)
-        self._current: Any = None
+        self._current: Decompressor | None = None
         self.is_packed = self._new is not None
 
     @property
@@ -49,23 +48,23 @@ class Unpacking:
             elif not packed:
                 return
 
-    def _step(self, new: Callable[[], Any], packed: bytes) -> tuple[bytes, bytes]:
+    def _step(self, new: Callable[[], Decompressor], packed: bytes) -> tuple[bytes, bytes]:
         """A piece, and the input that is left; what zstd has not used yet it keeps itself."""
         current = self._current = self._current or new()
         try:
-            data: bytes = current.decompress(packed, _PIECE_BYTES)
-        except Exception as error:  # zlib.error, ZstdError
-            raise OTLPDecodeError(f"The compressed data is damaged: {error}.") from None
+            data = current.decompress(packed, _PIECE_BYTES)
+        except DAMAGED as error:
+            raise OTLPDecodeError(f"The compressed data cannot be read: {error}.") from None
         if current.eof:
             self._current = None
             return data, current.unused_data
         return data, getattr(current, "unconsumed_tail", b"")
 
 
-def _decompressor(start: bytes) -> Callable[[], Any] | None:
+def _decompressor(start: bytes) -> Callable[[], Decompressor] | None:
     if start.startswith(_GZIP_MAGIC):
-        return lambda: zlib.decompressobj(_GZIP_FORMAT)
-    return zstd_decompressor() if start.startswith(ZSTD_MAGIC) else None
+        return gzip_decompressor
+    return zstd_decompressor if start.startswith(ZSTD_MAGIC) else None
 
 
 def unpacked(message: bytes) -> bytes:
@@ -76,33 +75,13 @@ def unpacked(message: bytes) -> bytes:
     """
     if not message.startswith(ZSTD_MAGIC):
         return message
-    decompressor = zstd_decompressor()()
+    decompressor = zstd_decompressor()
     try:
-        data: bytes = decompressor.decompress(message, MAX_MESSAGE_BYTES + 1)
-    except Exception as error:  # ZstdError
-        raise OTLPDecodeError(f"The compressed message is damaged: {error}.") from None
+        data = decompressor.decompress(message, MAX_MESSAGE_BYTES + 1)
+    except DAMAGED as error:
+        raise OTLPDecodeError(f"The compressed message cannot be read: {error}.") from None
     if len(data) > MAX_MESSAGE_BYTES:
         raise OTLPDecodeError(f"The message is longer than {MAX_MESSAGE_BYTES} bytes when decompressed.")
     if not decompressor.eof or decompressor.unused_data:
         raise OTLPDecodeError("The compressed message does not end where it should.")
     return data
-
-
-def zstd_decompressor() -> Callable[[], Any]:
-    """What decompresses a frame of zstd.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError as error:
-            raise MissingExtraError(
-                "What is compressed with zstd needs the package backports.zstd.",
-                "Run: pip install 'otel-usage[collect]'",
-            ) from error
-    decompressor: Callable[[], Any] = zstd.ZstdDecompressor
-    return decompressor

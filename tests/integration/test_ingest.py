@@ -2,14 +2,16 @@
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from otel_usage.exporter.leadership import leader_pid
@@ -20,35 +22,40 @@ from tests.unit.exporter.support import losses, numbers, paths_of, wait_until
 COMMAND = [sys.executable, "-m", "otel_usage.cli.main", "ingest"]
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, **more: str) -> dict[str, str]:
     """Of a process whose store is in this folder."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return {**inherited, "OTEL_USAGE_DATABASE": str(folder / "usage.duckdb"), "OTEL_USAGE_COMMIT_INTERVAL": "0.2"}
+    ours = {"OTEL_USAGE_DATABASE": str(folder / "usage.duckdb"), "OTEL_USAGE_COMMIT_INTERVAL": "0.2"}
+    return {**inherited, **ours, **more}
 
 
-def ingest(folder: Path, *arguments: object, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+def ingest(
+    folder: Path, *arguments: object, stdin: bytes = b"", command: Sequence[str] = COMMAND, **variables: str
+) -> "subprocess.CompletedProcess[bytes]":
     """The command, run to its end."""
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         input=stdin,
         capture_output=True,
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder, **variables),
         timeout=120,
         check=False,
     )
 
 
 @contextmanager
-def running(folder: Path, *arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
+def running(
+    folder: Path, *arguments: object, command: Sequence[str] = COMMAND, **variables: str
+) -> Iterator["subprocess.Popen[bytes]"]:
     """The command, in the background."""
     process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder, **variables),
     )
     try:
         yield process
@@ -83,7 +90,7 @@ def test_what_a_script_sees(tmp_path: Path, source: Path) -> None:
     path.write_bytes(lines([1, 2]) + b"no json with " + TOKEN.encode() + b"\n")
     done = ingest(tmp_path, path)
     assert done.returncode == 1
-    assert done.stdout == b"1 files, 2 spans: 2 requests kept, 0 skipped, 2 duplicates, 0 rejected, 1 bad lines\n"
+    assert done.stdout == b"1 files, 0 spans: 0 requests kept, 0 skipped, 0 duplicates, 0 rejected, 1 bad lines\n"
     assert done.stderr.startswith(f"{path}:3: ".encode()) and done.stderr.count(b"\n") == 1
     assert TOKEN.encode() not in done.stderr
 
@@ -165,6 +172,76 @@ def test_killed_at_any_moment(tmp_path: Path, source: Path, follow: bool) -> Non
     assert set(losses(tmp_path)) <= {"torn_line"}  # of a journal segment, whose request was read again
 
 
+# Positions are saved whenever they are known, not once a second.
+SAVING = """
+from otel_usage.cli.main import run
+from otel_usage.exporter import following
+
+following._SAVE_SECONDS = 0.0
+run()
+"""
+EAGER = [sys.executable, "-c", SAVING, "ingest"]
+FULL = {"OTEL_USAGE_JOURNAL_MAX_BYTES": str(1 << 20)}
+
+
+@pytest.fixture
+def much(tmp_path: Path, source: Path) -> Path:
+    """More requests than a journal of a mebibyte has room for, and a store that has another one."""
+    (tmp_path / "first.jsonl").write_bytes(lines([20_000]))
+    assert ingest(tmp_path, tmp_path / "first.jsonl").returncode == 0
+    (source / "spans.jsonl").write_bytes(b"".join(line(*range(n, n + 10)) + b"\n" for n in range(1, 6001, 10)))
+    return source
+
+
+@pytest.mark.parametrize("named", ["folder", "file"])
+def test_a_store_that_is_held_for_too_long(tmp_path: Path, much: Path, named: str) -> None:
+    """What the journal had no room for in time is read by the next run."""
+    files = much if named == "folder" else much / "spans.jsonl"
+    with duckdb.connect(str(paths_of(tmp_path).database)):
+        done = ingest(tmp_path, files, "--timeout", "0.5", command=EAGER, **FULL)
+        assert done.returncode == 3 and b"bound" in done.stderr
+    assert ingest(tmp_path, files).returncode == 0
+    assert numbers(tmp_path) == [*range(1, 6001), 20_000]
+    assert ingest(tmp_path, files).stdout.startswith(b"0 files, 0 spans")
+
+
+def test_following_ends_while_the_journal_is_full(tmp_path: Path, much: Path) -> None:
+    """The same where a signal ends the wait."""
+    database, arguments = paths_of(tmp_path).database, ("--follow", much, "--timeout", "0.5")
+    with duckdb.connect(str(database)), running(tmp_path, *arguments, command=EAGER, **FULL) as process:
+        assert process.stderr is not None
+        while b"Waiting: " not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert ingest(tmp_path, much).returncode == 0
+    assert numbers(tmp_path) == [*range(1, 6001), 20_000]
+
+
+def test_more_files_than_may_be_open(tmp_path: Path, source: Path) -> None:
+    """Once and followed: files of many hosts, of which each may grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    paths = [source / f"host{number}.jsonl" for number in range(1, 201)]
+    for number, path in enumerate(paths, start=1):
+        path.write_bytes(lines([number]))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+        done = ingest(tmp_path, source)
+        assert (done.returncode, done.stderr) == (0, b"")
+        with running(tmp_path, "--follow", *paths) as by_name, running(tmp_path, "--follow", source) as process:
+            for number in (1, 100, 200):
+                with paths[number - 1].open("ab") as file:
+                    file.write(lines([1000 + number]))
+            wait_until(lambda: len(committed(tmp_path)) == 203)
+            for each in (process, by_name):
+                each.send_signal(signal.SIGTERM)
+                _, stderr = each.communicate(timeout=60)
+                assert (each.returncode, stderr) == (0, b"")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert numbers(tmp_path) == [*range(1, 201), 1001, 1100, 1200]
+
+
 def test_two_at_once(tmp_path: Path, source: Path) -> None:
     """Two runs over the same files at the same time give every row once."""
     (source / "spans.jsonl").write_bytes(b"".join(line(*range(n, n + 100)) + b"\n" for n in range(1, 5001, 100)))
@@ -184,3 +261,19 @@ def test_permission_is_no_traceback(tmp_path: Path, source: Path) -> None:
     else:
         assert (done.returncode, numbers(tmp_path)) == (1, [1])
         assert done.stderr == f"{source / 'b.jsonl'}: Permission denied\n".encode()
+
+
+def test_whatever_applications_do_with_their_records(tmp_path: Path, source: Path) -> None:
+    """Where those of this machine forward, ingested ones still go into the store that is named."""
+    done = ingest(tmp_path, source, OTEL_USAGE_EXPORTER="otlp", OTEL_USAGE_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert committed(tmp_path)
+    assert not list(tmp_path.glob("*.journal/forwarding.json"))
+
+
+def test_a_file_that_is_no_store(tmp_path: Path, source: Path) -> None:
+    """It is refused before anything is made beside it."""
+    (tmp_path / "usage.duckdb").write_bytes(b"x" * 20_000)
+    before = sorted(tmp_path.iterdir())
+    assert ingest(tmp_path, source).returncode == 3
+    assert sorted(tmp_path.iterdir()) == before

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otel_usage.cli.options import Database
-
-_COLLECT_AFTER: Final = 200_000
 
 if TYPE_CHECKING:
     from threading import Event
@@ -39,11 +38,13 @@ def ingest(
     from otel_usage import settings
     from otel_usage.cli import output, session
     from otel_usage.exporter import ingest as ingesting
+    from otel_usage.exporter import store
 
     if follow and ingesting.STANDARD_INPUT in files:
         raise typer.BadParameter("--follow needs files or folders, and standard input is neither")
-    chosen = settings.load(strict=True, database=database)
-    _collect_seldom()
+    # Whatever applications on this machine do with their records: these go into the store.
+    chosen = replace(settings.load(strict=True, database=database), exporter="duckdb", is_exporter_set=True)
+    store.require_usable(chosen.database)
     with _until_interrupted(follow) as ended, session.store_errors(chosen.database), output.working("Ingesting") as bar:
         progress = (lambda _done, _total: None) if follow else bar
         wishes = ingesting.Wishes(files, follow, timeout, output.announce, progress, ended)
@@ -53,14 +54,6 @@ def ingest(
         output.announce(f"{outcome.remaining} records are not committed yet. `otel-usage doctor` looks for the cause.")
     if not outcome.is_whole:
         raise typer.Exit(1)
-
-
-def _collect_seldom() -> None:
-    """Spans come and go in thousands, and none of them in a cycle: looking for cycles takes a third of the time."""
-    import gc
-
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
 
 
 @contextmanager

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from otel_usage.exporter import following
 from otel_usage.exporter.committer import Leadership, drain
 from otel_usage.exporter.file_intake import FileIntake
 from otel_usage.exporter.following import Place
@@ -54,6 +56,12 @@ def told(outcome: Outcome) -> tuple[int, int, int | None, int]:
     return totals.files, totals.taken.requests, outcome.duplicates, totals.bad
 
 
+def forget(folder: Path) -> None:
+    """Lose what is remembered of files."""
+    for path in (paths_of(folder).journal / "ingested").glob("*"):
+        path.unlink()
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """The folder that a Collector writes to."""
@@ -73,7 +81,7 @@ def test_every_format_gives_the_same_rows_once(tmp_path: Path, source: Path) -> 
     assert told(outcome) == (12, 240, 220, 0)
     assert outcome.is_whole
     assert numbers(tmp_path) == list(range(1, 21))
-    assert ingest(tmp_path, files[0]).duplicates == 20
+    assert told(ingest(tmp_path, files[0])) == (0, 0, 0, 0)
     assert numbers(tmp_path) == list(range(1, 21))
 
 
@@ -94,6 +102,7 @@ def test_bad_lines_are_told_counted_and_noted_once(tmp_path: Path, source: Path)
     path = source / ACTIVE
     path.write_bytes(lines([1]) + b"no json\n" + lines([2]) + b"{}\n")
     for _ in range(2):
+        forget(tmp_path)
         said = Said()
         outcome = ingest(tmp_path, path, said=said)
         assert outcome.totals.bad == 2 and not outcome.is_whole
@@ -219,6 +228,58 @@ def test_what_is_remembered_is_remembered_for_one_store(tmp_path: Path, source: 
     assert numbers(tmp_path) == [1, 2, 9]
 
 
+def test_a_file_named_again_is_nothing_new(tmp_path: Path, source: Path) -> None:
+    """Neither rows nor losses come twice; what it has grown by does come, and all of it where the store was removed."""
+    path = source / ACTIVE
+    other = line(2).replace(b'"kind":2', b'"kind":3')
+    content = lines([1]) + b"no json\n" + line(3).replace(f"{3:032x}".encode(), b"ab") + b"\n" + other
+    path.write_bytes(content)
+    assert told(ingest(tmp_path, path)) == (1, 1, 0, 1)
+    counted = losses(tmp_path)
+    assert counted == {"rejected": 2, "not_a_request": 1}
+    assert told(ingest(tmp_path, path)) == (0, 0, 0, 0)
+    path.write_bytes(content + b"\n" + lines([4]))
+    said = Said()
+    assert told(ingest(tmp_path, path, said=said)) == (1, 1, 0, 0)
+    assert (losses(tmp_path), said) == (counted, [])
+    paths_of(tmp_path).database.unlink()
+    assert told(ingest(tmp_path, path)) == (1, 2, 0, 1)
+    assert numbers(tmp_path) == [1, 4]
+
+
+def test_a_store_that_was_removed_before_it_was_known(tmp_path: Path, source: Path) -> None:
+    """A run that was killed before the end has not said which store it was for: without one, all is read again."""
+    (source / ACTIVE).write_bytes(lines([1, 2]))
+    ingest(tmp_path, source)
+    (remembered,) = (paths_of(tmp_path).journal / "ingested").iterdir()
+    remembered.write_text(json.dumps({**json.loads(remembered.read_text()), "store": None}))
+    assert told(ingest(tmp_path, source)) == (0, 0, 0, 0)
+    remembered.write_text(json.dumps({**json.loads(remembered.read_text()), "store": None}))
+    paths_of(tmp_path).database.unlink()
+    assert told(ingest(tmp_path, source)) == (1, 2, 0, 0)
+
+
+def test_the_inode_and_the_size_of_a_file_that_is_gone(tmp_path: Path, source: Path) -> None:
+    """Rotated files are often as large as each other, and inodes are used again: what they say is compared."""
+    path = source / rotated(1)
+    path.write_bytes(lines([1, 2]))
+    ingest(tmp_path, source)
+    path.write_bytes(lines([3, 4]))
+    path.rename(source / rotated(2))
+    assert told(ingest(tmp_path, source)) == (1, 2, 0, 0)
+    assert numbers(tmp_path) == [1, 2, 3, 4]
+
+
+def test_a_line_larger_than_a_piece(tmp_path: Path, source: Path) -> None:
+    """It is kept whole, or told as bad and nothing of it kept."""
+    large = line(*range(1, 4001))
+    (source / ACTIVE).write_bytes(large[:-2] + b"\n" + large + b"\n" + lines([5000]))
+    assert told(ingest(tmp_path, source)) == (1, 4001, 0, 1)
+    (source / ACTIVE).write_bytes(b'{"resourceSpans":[%b{}]}\n' % (b"{}," * (5 << 20)))
+    assert told(ingest(tmp_path, source)) == (1, 0, 0, 1)
+    assert len(numbers(tmp_path)) == 4001
+
+
 def test_a_damaged_memory_is_no_memory(tmp_path: Path, source: Path) -> None:
     """Without what is remembered everything is read again and found to be known."""
     (source / ACTIVE).write_bytes(lines([1, 2]))
@@ -273,8 +334,8 @@ def place(tmp_path: Path, source: Path) -> Iterator[Place]:
     """The file that a Collector writes, followed; `tmp_path` is the store's folder."""
     recorder = Recorder(settings_of(tmp_path))
     intake = FileIntake(settings_of(tmp_path), recorder, say=Said(), is_ended=lambda: False, patience_seconds=10)
-    positions = Positions(paths_of(tmp_path), source / ACTIVE, store=None, is_there=False)
-    yield Place(source / ACTIVE, intake, positions)
+    positions = Positions(paths_of(tmp_path), source / ACTIVE, store=None)
+    yield Place(source / ACTIVE, intake, positions, follows=True, max_open=2)
     recorder.remove()
 
 
@@ -317,7 +378,7 @@ def test_following_goes_through_everything_a_collector_does(place: Place, source
     path.write_bytes(lines([12]))
     assert kept(place) == 1
     assert place.intake.totals.bad == 0
-    place.close(at_end=False)
+    place.close()
 
 
 def test_following_lets_go_of_what_is_done(place: Place, source: Path) -> None:
@@ -328,4 +389,63 @@ def test_following_lets_go_of_what_is_done(place: Place, source: Path) -> None:
     assert kept(place) == 20
     assert kept(place) == 0
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 8
-    place.close(at_end=False)
+    place.close()
+
+
+def test_following_keeps_few_files_open(tmp_path: Path, source: Path) -> None:
+    """Beyond the bound those that have not grown for longest are closed, and opened again where they grow."""
+    recorder = Recorder(settings_of(tmp_path))
+    intake = FileIntake(settings_of(tmp_path), recorder, say=Said(), is_ended=lambda: False, patience_seconds=10)
+    place = Place(source, intake, Positions(paths_of(tmp_path), source, store=None), follows=True, max_open=2)
+    for number in range(20):
+        (source / f"host{number:02d}.jsonl").write_bytes(lines([number + 1]))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert kept(place) == 20
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 8
+    for number in (3, 19):
+        with (source / f"host{number:02d}.jsonl").open("ab") as file:
+            file.write(lines([100 + number]) + line(200 + number)[:30])
+    assert kept(place) == 2
+    with (source / "host03.jsonl").open("ab") as file:
+        file.write(line(203)[30:] + b"\n")
+    (source / "host05.jsonl").write_bytes(lines([305]))
+    assert kept(place) == 2
+    with (source / "host03.jsonl").open("ab") as file:
+        file.write(lines([403]))
+    (source / "host03.jsonl").unlink()
+    assert kept(place) == 1
+    assert kept(place) == 0
+    assert intake.totals.bad == 0
+    place.close()
+    recorder.remove()
+
+
+def test_a_rotation_between_listing_and_opening(place: Place, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name that was listed is another file's by then: that one is not taken for the one that was rotated."""
+    path = source / ACTIVE
+    path.write_bytes(lines([1, 2]))
+    open_ = following._open
+
+    def rotate_and_open(*arguments: Any) -> Any:
+        monkeypatch.setattr(following, "_open", open_)
+        path.rename(source / rotated(1))
+        path.write_bytes(lines([3]) + line(4)[:40])
+        return open_(*arguments)
+
+    monkeypatch.setattr(following, "_open", rotate_and_open)
+    assert kept(place) == 0
+    assert kept(place) == 3
+    with path.open("ab") as file:
+        file.write(line(4)[40:] + b"\n")
+    assert kept(place) == 1
+    assert place.intake.totals.bad == 0
+    place.close()
+
+
+def test_a_file_with_the_inode_of_one_that_was_left_alone(place: Place, source: Path) -> None:
+    """What was no file of a Collector is forgotten when it is gone."""
+    place._left_alone.add("1:2")
+    (source / ACTIVE).write_bytes(lines([1]))
+    assert kept(place) == 1
+    assert place._left_alone == set()
+    place.close()

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter import framing, unpacking
+from otel_usage.errors import MissingExtraError, OTLPDecodeError
+from otel_usage.exporter import decompressors, framing, length_prefixed, unpacking
 from otel_usage.exporter.file_intake import decode
 from otel_usage.exporter.framing import Framing, JSONLines, Message
 from otel_usage.exporter.length_prefixed import LengthPrefixed
 from otel_usage.exporter.otlp_files import OTLPFile, UnknownFormatError, detect
+from otel_usage.exporter.otlp_wire import fields, length_delimited
 from otel_usage.exporter.unpacking import unpacked
 from tests.unit.exporter.exported import FORMATS, WHOLE, frame, frames, line, lines, packed_frames, request, zstd
 
@@ -31,11 +32,11 @@ def told(messages: Iterable[Message], reject: Callable[[Message, str], None]) ->
             bad.append(message)
             continue
         try:
-            scopes = decode(message)
+            scopes = list(decode(message) or ())
         except OTLPDecodeError as error:
             reject(message, error.message)
             continue
-        numbers += [span.span_id for scope in scopes or [] for span in scope.spans]
+        numbers += [span.span_id for scope in scopes for span in scope.spans]
     return numbers, bad
 
 
@@ -146,6 +147,46 @@ def test_a_message_that_is_none_is_told_and_the_next_is_found() -> None:
     assert "secret" not in "".join(each.problem for each in bad)
 
 
+def test_a_message_of_many_parts_after_a_torn_one() -> None:
+    """A block may end anywhere in it, also within a length: it is found when it is whole."""
+    parts = b"".join(request(number, name="x" * 200).SerializeToString() for number in range(1, 101))
+    content = frames([200])[:100] + frame(parts) + frames([201])
+    for size in range(90, 300, 7):
+        numbers, bad = fed(LengthPrefixed(), *(content[at : at + size] for at in range(0, len(content), size)))
+        assert numbers == [*range(1, 101), 201]
+        assert [(each.offset, each.length) for each in bad] == [(0, 100)]
+
+
+def test_the_search_for_a_message_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every third byte begins what might be a message, what is read for it does not grow with the file."""
+    seen = 0
+
+    def counted(data: bytes, start: int, end: int) -> Iterable[tuple[int, int, int, int]]:
+        nonlocal seen
+        for field in fields(data, start, end):
+            seen += 1
+            yield field
+
+    monkeypatch.setattr(length_prefixed, "fields", counted)
+    crafted = frame(b"\x0aX") + b"\x0a\x01\x0a" * 40_000
+    _, bad = fed(LengthPrefixed(), crafted)
+    assert seen < 2 * length_prefixed._CREDIT / length_prefixed._FIELD_COST
+    assert [(each.offset, each.length) for each in bad] == [(0, len(crafted))]
+    assert fed(LengthPrefixed(), crafted, crafted, bytes(2 << 20), frames([1, 2]), frames([3]))[0] == [1, 2, 3]
+
+
+def test_messages_within_messages_are_bounded() -> None:
+    """Frames that fit and hold nothing are not read again and again: they are given up, the next block is not."""
+    hollow = length_delimited(1, b"\xff" * 3)
+    nested = b"".join((len(hollow) * (400_000 - each)).to_bytes(4) + hollow for each in range(4000))
+    made, length = LengthPrefixed(), 0
+    for message in made.feed(frame(b"\x0aX") + nested + hollow * 400_000):
+        length += message.length
+        if not message.problem:
+            made.reject(message, "none")
+    assert length < 4 * length_prefixed._CREDIT
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_torn_end_is_told(kind: str) -> None:
     """Of a message that was not finished, its beginning and its bytes are told."""
@@ -198,7 +239,7 @@ def test_damaged_compression(tmp_path: Path, whole: str) -> None:
     numbers, bad = read(tmp_path / "file", content + WHOLE[whole](lines([3]))[:40])
     assert numbers == [1, 2]
     assert "the compressed data ends too early" in [each.problem for each in bad]
-    with pytest.raises(OTLPDecodeError, match="damaged"):
+    with pytest.raises(OTLPDecodeError, match="cannot be read"):
         read(tmp_path / "file", content + b"no gzip, no zstd")
 
 
@@ -211,6 +252,60 @@ def test_lines_too_long_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert numbers == [1, 2]
     assert [(each.length, each.data) for each in bad] == [(10_000, b""), (5000, b""), (6000, b"")]
+
+
+def test_what_a_line_has_so_far_is_not_copied() -> None:
+    """A line that comes in many small blocks is put together once, where its newline is."""
+    made = JSONLines()
+    content = lines([1]) + b"{" + b" " * 300_000 + line(2)[1:] + b"\n"
+    held = set()
+    numbers: list[int] = []
+    for at in range(0, len(content), 100):
+        numbers += told(made.feed(content[at : at + 100]), made.reject)[0]
+        held.add(id(made._rest))
+    assert numbers == [1, 2]
+    assert len(held) == 1
+
+
+def test_the_newline_of_the_last_line_may_still_come() -> None:
+    """What has been read at the end without it is not read again, whether a newline follows or the next message."""
+    for rest in (b"\n" + lines([3]), lines([3])):
+        made = JSONLines()
+        assert fed(made, lines([1]) + line(2)) == ([1, 2], [])
+        assert (made.offset, made.line) == (len(lines([1]) + line(2)), 1)
+        assert fed(JSONLines(made.offset, made.line), rest) == ([3], [])
+
+
+def test_a_large_message_is_not_in_memory_as_a_whole() -> None:
+    """Its spans come piece by piece; it is none if one of them is, or if it is made of nothing but beginnings."""
+    large = line(*range(1, 4001))
+    assert len(large) > 1 << 20
+    (message,) = JSONLines().feed(large + b"\n")
+    scopes = decode(message)
+    assert not isinstance(scopes, list) and scopes is not None
+    assert len([span for scope in scopes for span in scope.spans]) == 4000
+    assert not isinstance(decode(*LengthPrefixed().feed(frame(zstd.compress(large)))), list)
+
+
+def test_a_zstd_window_is_bounded(tmp_path: Path) -> None:
+    """A frame that wants more than 32 MiB of memory is refused, in a message and as a file."""
+    option = zstd.CompressionParameter.window_log
+    with zstd.open(tmp_path / "packed", "wb", options={option: 26}) as file:
+        for _ in range(40):
+            file.write(bytes(1 << 20))
+    packed = (tmp_path / "packed").read_bytes()
+    with pytest.raises(OTLPDecodeError, match="memory"):
+        unpacked(packed)
+    with pytest.raises(OTLPDecodeError, match="memory"):
+        read(tmp_path / "file", packed)
+
+
+def test_zstd_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the package, and no extra that brings a server with it."""
+    monkeypatch.setattr(decompressors, "zstd", None)
+    with pytest.raises(MissingExtraError) as refusal:
+        unpacked(zstd.compress(b"x"))
+    assert refusal.value.hint == "Run: pip install backports.zstd"
 
 
 def test_a_message_that_grows_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
