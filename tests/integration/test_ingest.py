@@ -265,14 +265,16 @@ def test_permission_is_no_traceback(tmp_path: Path, source: Path) -> None:
 
 def test_whatever_applications_do_with_their_records(tmp_path: Path, source: Path) -> None:
     """Where those of this machine forward, ingested ones still go into the store that is named."""
+    (source / "spans.jsonl").write_bytes(lines([1, 2]))
     done = ingest(tmp_path, source, OTEL_USAGE_EXPORTER="otlp", OTEL_USAGE_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
-    assert committed(tmp_path)
+    assert committed(tmp_path) == [1, 2]
     assert not list(tmp_path.glob("*.journal/forwarding.json"))
 
 
 def test_a_file_that_is_no_store(tmp_path: Path, source: Path) -> None:
     """It is refused before anything is made beside it."""
+    (source / "spans.jsonl").write_bytes(lines([1, 2]))
     (tmp_path / "usage.duckdb").write_bytes(b"x" * 20_000)
     before = sorted(tmp_path.iterdir())
     assert ingest(tmp_path, source).returncode == 3
