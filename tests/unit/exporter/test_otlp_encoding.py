@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from otel_usage.enrichment.privacy import is_sensitive_key
 from otel_usage.exporter.otlp import decode_json, decode_protobuf
 from otel_usage.exporter.otlp_encoding import NUMBERS, SERVICE, TEXTS, request_of, service_of, span_of
 from otel_usage.exporter.record import KEY, MAX_VALUE_BYTES, UsageRecord, from_span
@@ -21,7 +22,9 @@ INT64 = (1 << 63) - 1
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 WORD = st.text(string.ascii_letters + string.digits + "-_.äλ語", min_size=1, max_size=40)
 LONG = WORD.map(lambda word: (word * MAX_VALUE_BYTES).encode()[:MAX_VALUE_BYTES].decode(errors="ignore"))
+NAME = WORD.map(lambda word: f"app.{word}").filter(lambda name: not is_sensitive_key(name))
 # Those that are read as more than text: each value is one that `from_span` gives, so that reading it again is too.
+OF_SERVICE = ("service_name", "service_namespace", "service_version", "service_instance_id", "environment")
 READ: dict[str, st.SearchStrategy[object]] = {
     "start_time": st.integers(0, ((1 << 64) - 1 - INT64) // 1000),
     "duration_ns": st.integers(0, INT64),
@@ -32,6 +35,11 @@ READ: dict[str, st.SearchStrategy[object]] = {
     "request_bytes": st.none() | st.integers(0, INT64),
     "response_bytes": st.none() | st.integers(0, INT64),
     "sampled": st.none() | st.booleans(),
+    # What stands in every record of a service is short, and a path is cleaned of what its sender would not have sent.
+    **dict.fromkeys(OF_SERVICE, st.none() | TEXT.map(lambda text: text[:256])),
+    **dict.fromkeys(
+        ("path", "route"), st.none() | (TEXT | LONG).map(lambda text: text.replace("@", "").replace("=", "") or "/")
+    ),
     "method": TEXT,
     "host": st.none() | WORD,
     "query": st.none() | WORD.map(lambda word: f"page={word}"),
@@ -39,8 +47,7 @@ READ: dict[str, st.SearchStrategy[object]] = {
     "country": st.none() | st.sampled_from(["DE", "NO"]),
     "user_agent": st.none() | st.text(string.printable, min_size=1, max_size=40) | LONG,
     "referrer": st.none() | WORD.map(lambda word: f"https://example.org/{word}"),
-    "attributes": st.none()
-    | st.dictionaries(WORD.map(lambda word: f"app.{word}"), WORD | LONG, min_size=1, max_size=5),
+    "attributes": st.none() | st.dictionaries(NAME, WORD | LONG, min_size=1, max_size=5),
 }
 RECORDS = st.fixed_dictionaries(
     {name: READ.get(name, st.none() | TEXT | LONG) for name in UsageRecord.__struct_fields__}
