@@ -191,13 +191,13 @@ def test_what_the_server_cancels_is_not_kept(tmp_path):
 def test_a_worker_that_does_not_end_is_killed():
     """The others end by themselves; the exit code is that of a good end."""
     script = """
-        import signal, time
+        import os, signal, time
         from otel_usage.exporter import workers
         workers._PATIENCE_SECONDS = 1
         def work(index, gone):
             if index:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            print("ready", flush=True)
+            os.write(1, b"ready\\n")
             time.sleep(60)
         raise SystemExit(workers.Workers(2, work, print).run())
     """
