@@ -148,7 +148,7 @@ class Poster:
         stream = connection.stream
         is_whole = _send(stream, request)
         # Typed for a socket, of which it takes the reader.
-        response = http.client.HTTPResponse(stream, method="POST")  # type: ignore[arg-type]
+        response = http.client.HTTPResponse(stream, method="POST")  # type: ignore[arg-type]  # all it needs of one
         try:
             response.begin()
             body = response.read(_MAX_ANSWER_BYTES)
