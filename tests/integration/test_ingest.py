@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -220,25 +219,24 @@ def test_following_ends_while_the_journal_is_full(tmp_path: Path, much: Path) ->
 
 def test_more_files_than_may_be_open(tmp_path: Path, source: Path) -> None:
     """Once and followed: files of many hosts, of which each may grow."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limited = ["sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *COMMAND]
     paths = [source / f"host{number}.jsonl" for number in range(1, 201)]
     for number, path in enumerate(paths, start=1):
         path.write_bytes(lines([number]))
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
-        done = ingest(tmp_path, source)
-        assert (done.returncode, done.stderr) == (0, b"")
-        with running(tmp_path, "--follow", *paths) as by_name, running(tmp_path, "--follow", source) as process:
-            for number in (1, 100, 200):
-                with paths[number - 1].open("ab") as file:
-                    file.write(lines([1000 + number]))
-            wait_until(lambda: len(committed(tmp_path)) == 203)
-            for each in (process, by_name):
-                each.send_signal(signal.SIGTERM)
-                _, stderr = each.communicate(timeout=60)
-                assert (each.returncode, stderr) == (0, b"")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    done = ingest(tmp_path, source, command=limited)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with (
+        running(tmp_path, "--follow", *paths, command=limited) as by_name,
+        running(tmp_path, "--follow", source, command=limited) as process,
+    ):
+        for number in (1, 100, 200):
+            with paths[number - 1].open("ab") as file:
+                file.write(lines([1000 + number]))
+        wait_until(lambda: len(committed(tmp_path)) == 203)
+        for each in (process, by_name):
+            each.send_signal(signal.SIGTERM)
+            _, stderr = each.communicate(timeout=60)
+            assert (each.returncode, stderr) == (0, b"")
     assert numbers(tmp_path) == [*range(1, 201), 1001, 1100, 1200]
 
 
