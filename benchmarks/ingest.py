@@ -24,9 +24,9 @@ from benchmarks import collect, spans
 from benchmarks.measuring import Options, Sample, at_least, conditions, interleaved, progress, publish, sample, table
 from otel_usage import settings
 from otel_usage.exporter.commit import commit_turn
-from otel_usage.exporter.file_intake import decode
-from otel_usage.exporter.intake import Intake
-from otel_usage.exporter.otlp_files import OTLPFile
+from otel_usage.exporter.ingest.file_intake import decode
+from otel_usage.exporter.ingest.otlp_file import OTLPFile
+from otel_usage.exporter.otlp.intake import Intake
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.recorder import Recorder
 

@@ -17,8 +17,8 @@ from otel_usage.errors import (
     StoreLockedError,
     StoreMissingError,
 )
-from otel_usage.exporter import forwarding_state
 from otel_usage.exporter.committer import CommitSummary, drain
+from otel_usage.exporter.forwarder import state as forwarding_state
 from otel_usage.exporter.leadership import Leadership, leader_pid, process_name
 from otel_usage.exporter.leadership import turn as leading_turn
 from otel_usage.exporter.paths import StorePaths, segment_id
@@ -31,7 +31,7 @@ from otel_usage.settings import Settings
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from otel_usage.exporter.forwarder import Forwarder
+    from otel_usage.exporter.forwarder.forwarder import Forwarder
 
 _POLL_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 5.0

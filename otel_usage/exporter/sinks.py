@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from otel_usage.errors import MissingExtraError
-from otel_usage.exporter import forwarding_state, leadership
+from otel_usage.exporter import leadership
 from otel_usage.exporter.commit import CommitSummary, commit_turn
+from otel_usage.exporter.forwarder import state as forwarding_state
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.settings import Settings
 
 if TYPE_CHECKING:
-    from otel_usage.exporter.forwarder import Forwarder
+    from otel_usage.exporter.forwarder.forwarder import Forwarder
 
 
 class Sink(Protocol):
@@ -118,7 +119,7 @@ def forwarder(settings: Settings, paths: StorePaths) -> "Forwarder":
         MissingExtraError: protobuf is not installed.
     """
     try:
-        from otel_usage.exporter.forwarder import Forwarder
+        from otel_usage.exporter.forwarder.forwarder import Forwarder
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             "OTEL_USAGE_EXPORTER=otlp needs the package opentelemetry-proto.", "Run: pip install 'otel-usage[otlp]'"

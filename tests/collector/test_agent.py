@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_usage import attributes as key
 from otel_usage.enrichment.privacy import REDACTED, fingerprint, redact_query
-from otel_usage.exporter.intake import Intake
 from otel_usage.exporter.losses import NOT_A_REQUEST
-from otel_usage.exporter.otlp import ScopeSpans, decode_json, decode_protobuf
+from otel_usage.exporter.otlp.decoding import ScopeSpans, decode_json, decode_protobuf
+from otel_usage.exporter.otlp.intake import Intake
 from otel_usage.settings import load
 from tests.collector.collectors import AGENT, ROOT, TOKEN_KEY, agent, clean_environment, request_of, sink, span_of
 from tests.collector.credentials import MARK, basic

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from otel_usage import attributes as key
-from otel_usage.exporter.intake import SCOPE_NAME
+from otel_usage.exporter.otlp.intake import SCOPE_NAME
 from tests.collector.collectors import ROOT, SERVER, post, request_of, span_of
 from tests.collector.pipeline import Pipeline, node_application, pipeline, token_id
 from tests.integration import cases, known

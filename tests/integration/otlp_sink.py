@@ -15,7 +15,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from otel_usage.exporter.otlp import ScopeSpans, SpanData, decode_protobuf
+from otel_usage.exporter.otlp.decoding import ScopeSpans, SpanData, decode_protobuf
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_usage.exporter import forwarding_state
-from otel_usage.exporter.intake import Intake
+from otel_usage.exporter.forwarder import state as forwarding_state
 from otel_usage.exporter.journal import Journal
+from otel_usage.exporter.otlp.intake import Intake
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.recorder import Recorder
 from tests.integration.otlp_sink import TAKEN, Reply, Sink, sink

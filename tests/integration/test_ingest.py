@@ -174,7 +174,7 @@ def test_killed_at_any_moment(tmp_path: Path, source: Path, follow: bool) -> Non
 # Positions are saved whenever they are known, not once a second.
 SAVING = """
 from otel_usage.cli.main import run
-from otel_usage.exporter import following
+from otel_usage.exporter.ingest import following
 
 following._SAVE_SECONDS = 0.0
 run()

@@ -11,7 +11,7 @@ from otel_usage.cli.options import Database
 from otel_usage.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
-    from otel_usage.exporter.listening import Address
+    from otel_usage.exporter.receiver.listening import Address
 
 _NEEDED: Final = ("starlette", "uvicorn", "httptools", "opentelemetry.proto", "prometheus_client")
 
@@ -72,8 +72,9 @@ def collect(
 
     from otel_usage import bootstrap, settings
     from otel_usage.cli import output, session
-    from otel_usage.exporter import bearer, listening, receiver_telemetry, serving
-    from otel_usage.exporter.receiver_limits import MEBIBYTE, Limits
+    from otel_usage.exporter.receiver import bearer, listening, serving
+    from otel_usage.exporter.receiver import telemetry as receiver_telemetry
+    from otel_usage.exporter.receiver.limits import MEBIBYTE, Limits
 
     if key is not None and certificate is None:
         raise ConfigurationError("--key needs --certificate.", "Name both files.")

@@ -12,7 +12,7 @@ from otel_usage.cli.options import Database
 if TYPE_CHECKING:
     from threading import Event
 
-    from otel_usage.exporter.ingest import Outcome
+    from otel_usage.exporter.ingest.run import Outcome
 
 
 def ingest(
@@ -37,8 +37,8 @@ def ingest(
     """
     from otel_usage import settings
     from otel_usage.cli import output, session
-    from otel_usage.exporter import ingest as ingesting
     from otel_usage.exporter import store
+    from otel_usage.exporter.ingest import run as ingesting
 
     if follow and ingesting.STANDARD_INPUT in files:
         raise typer.BadParameter("--follow needs files or folders, and standard input is neither")

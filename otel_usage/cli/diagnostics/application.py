@@ -10,7 +10,7 @@ from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding
 from otel_usage.cli.diagnostics.invocation import LAUNCHER, Invocation
 from otel_usage.cli.diagnostics.probe import Application, Installed, Wanted
 from otel_usage.cli.diagnostics.starting import Answer
-from otel_usage.exporter.forwarding_state import url_of
+from otel_usage.exporter.forwarder.state import url_of
 from otel_usage.settings import Settings
 
 _EXCLUDED_URLS: Final = re.compile(r"OTEL_PYTHON_(\w+_)?EXCLUDED_URLS")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, moment
-from otel_usage.exporter import forwarding_state
-from otel_usage.exporter.forwarding_state import Forwarding
+from otel_usage.exporter.forwarder import state as forwarding_state
+from otel_usage.exporter.forwarder.state import Forwarding
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.settings import Settings
 
@@ -29,7 +29,7 @@ def _others(settings: Settings) -> Iterator[Finding]:
 
 def _answers(settings: Settings) -> Iterator[Finding]:
     try:
-        from otel_usage.exporter.endpoint import Endpoint, EndpointError
+        from otel_usage.exporter.forwarder.endpoint import Endpoint, EndpointError
     except ModuleNotFoundError:  # that it is missing is said of the interpreter that forwards
         return
     endpoint = Endpoint(settings)

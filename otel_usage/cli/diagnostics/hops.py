@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otel_usage.errors import ConfigurationError
-from otel_usage.exporter.posting import Answer, Poster, PostError, tls_context
+from otel_usage.exporter.forwarder.posting import Answer, Poster, PostError, tls_context
 from otel_usage.exporter.trial import Trial, new_token
 from otel_usage.settings import TRACES_PATH, Transport
 

@@ -9,8 +9,8 @@ from otel_usage.cli.diagnostics import forwarding
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, moment
 from otel_usage.errors import OtelUsageError
 from otel_usage.exporter import deployment_key, leadership, losses, pending, store
-from otel_usage.exporter.forwarding_state import destination
-from otel_usage.exporter.forwarding_state import load as load_forwarding
+from otel_usage.exporter.forwarder.state import destination
+from otel_usage.exporter.forwarder.state import load as load_forwarding
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.reports import state
 from otel_usage.settings import Settings

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from otel_usage.cli.diagnostics.hops import Heard
 from otel_usage.errors import StoreError, StoreMissingError
-from otel_usage.exporter import forwarding_state, removal, store
+from otel_usage.exporter import removal, store
+from otel_usage.exporter.forwarder import state as forwarding_state
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.settings import Settings
 

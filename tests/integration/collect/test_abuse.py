@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from backports import zstd
 
-from otel_usage.exporter.otlp_wire import length_delimited
+from otel_usage.exporter.otlp.wire import length_delimited
 from tests.integration.collect.receiving import JSON, PROTOBUF, Client, body_of, receiving
 from tests.integration.site import wait_for
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_usage.exporter import forwarding_state
+from otel_usage.exporter.forwarder import state as forwarding_state
 from otel_usage.exporter.leadership import leader_pid
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.pending import pending

@@ -16,8 +16,9 @@ from otel_usage.cli.diagnostics import hops, pipeline
 from otel_usage.cli.diagnostics.hops import Heard, Hop
 from otel_usage.enrichment.privacy import fingerprint
 from otel_usage.errors import ConfigurationError
-from otel_usage.exporter import otlp, trial
-from otel_usage.exporter.intake import SCOPE_NAME
+from otel_usage.exporter import trial
+from otel_usage.exporter.otlp import decoding as otlp
+from otel_usage.exporter.otlp.intake import SCOPE_NAME
 from otel_usage.exporter.trial import Trial
 
 GATEWAY, COLLECT = "http://gateway:4328", "http://collect:4320"

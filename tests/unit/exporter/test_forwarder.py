@@ -12,10 +12,12 @@ import pytest
 
 from otel_usage import settings as settings_module
 from otel_usage.errors import ForwardingError
-from otel_usage.exporter import finished, forwarder, forwarding_state, outgoing
+from otel_usage.exporter import finished
 from otel_usage.exporter.commit import CommitSummary
 from otel_usage.exporter.committer import drain
-from otel_usage.exporter.forwarder import Forwarder
+from otel_usage.exporter.forwarder import forwarder, outgoing
+from otel_usage.exporter.forwarder import state as forwarding_state
+from otel_usage.exporter.forwarder.forwarder import Forwarder
 from otel_usage.exporter.journal import Journal
 from otel_usage.exporter.losses import JOURNAL_FULL, VALUE_TRUNCATED
 from otel_usage.exporter.salvage import Rejections
@@ -468,7 +470,7 @@ def test_a_state_for_which_there_is_little_room(room, found, tmp_path):
     code = """
 import resource, signal, sys
 from pathlib import Path
-from otel_usage.exporter.forwarder import Forwarder
+from otel_usage.exporter.forwarder.forwarder import Forwarder
 from tests.unit.exporter.test_forwarder import chosen, paths_of
 folder = Path(sys.argv[1])
 one = Forwarder(chosen(folder, sys.argv[2]), paths_of(folder))
@@ -570,7 +572,7 @@ amid, go_on = threading.Event(), threading.Event()
 
 class Slow(MetaPathFinder, Loader):
     def find_spec(self, name, path, target=None):
-        return ModuleSpec(name, self) if name == "otel_usage.exporter.endpoint" else None
+        return ModuleSpec(name, self) if name == "otel_usage.exporter.forwarder.endpoint" else None
 
     def exec_module(self, module):
         amid.set()

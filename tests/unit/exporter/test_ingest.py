@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from otel_usage.exporter import following
 from otel_usage.exporter.committer import Leadership, drain
-from otel_usage.exporter.file_intake import FileIntake
-from otel_usage.exporter.following import Place
-from otel_usage.exporter.ingest import Outcome, Wishes, run
+from otel_usage.exporter.ingest import following
+from otel_usage.exporter.ingest.file_intake import FileIntake
+from otel_usage.exporter.ingest.following import Place
+from otel_usage.exporter.ingest.positions import Positions
+from otel_usage.exporter.ingest.rotation import in_order, is_rotated, origin
+from otel_usage.exporter.ingest.run import Outcome, Wishes, run
 from otel_usage.exporter.journal import Journal
-from otel_usage.exporter.positions import Positions
 from otel_usage.exporter.recorder import Recorder
-from otel_usage.exporter.rotation import in_order, is_rotated, origin
 from tests.unit.exporter.exported import FORMATS, TOKEN, WHOLE, frames, line, lines
 from tests.unit.exporter.support import line as journal_line
 from tests.unit.exporter.support import losses, numbers, paths_of, query, settings_of, wait_until

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from otel_usage.enrichment.privacy import fingerprint
 from otel_usage.errors import JournalUnavailableError
-from otel_usage.exporter import committer, intake
+from otel_usage.exporter import committer
 from otel_usage.exporter import record as record_module
-from otel_usage.exporter.intake import SCOPE_NAME, Intake, Taken, TooMuchError
-from otel_usage.exporter.otlp import ScopeSpans, SpanData
+from otel_usage.exporter.otlp import intake
+from otel_usage.exporter.otlp.decoding import ScopeSpans, SpanData
+from otel_usage.exporter.otlp.intake import SCOPE_NAME, Intake, Taken, TooMuchError
 from otel_usage.exporter.recorder import Recorder
 from tests.unit.exporter.support import losses, paths_of, query, settings_of
 

@@ -13,8 +13,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter import otlp, otlp_protobuf
-from otel_usage.exporter.otlp import SpanData, decode_json, decode_protobuf
+from otel_usage.exporter.otlp import decoding as otlp
+from otel_usage.exporter.otlp import protobuf as otlp_protobuf
+from otel_usage.exporter.otlp.decoding import SpanData, decode_json, decode_protobuf
 
 TRACE_ID, SPAN_ID = bytes(range(1, 17)), bytes(range(1, 9))
 
@@ -410,8 +411,8 @@ def test_missing_extra(monkeypatch):
     """Without protobuf the exact pip line is told."""
     import sys
 
-    monkeypatch.setitem(sys.modules, "otel_usage.exporter.otlp_protobuf", None)
-    monkeypatch.delattr(sys.modules["otel_usage.exporter"], "otlp_protobuf", raising=False)
+    monkeypatch.setitem(sys.modules, "otel_usage.exporter.otlp.protobuf", None)
+    monkeypatch.delattr(sys.modules["otel_usage.exporter.otlp"], "protobuf", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'otel-usage\[otlp\]'"):
         otlp.decode_protobuf(b"")
 

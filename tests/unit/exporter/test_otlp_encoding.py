@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_usage.enrichment.privacy import is_sensitive_key
-from otel_usage.exporter.otlp import decode_json, decode_protobuf
-from otel_usage.exporter.otlp_encoding import NUMBERS, SERVICE, TEXTS, request_of, service_of, span_of
+from otel_usage.exporter.otlp.decoding import decode_json, decode_protobuf
+from otel_usage.exporter.otlp.encoding import NUMBERS, SERVICE, TEXTS, request_of, service_of, span_of
 from otel_usage.exporter.record import KEY, MAX_VALUE_BYTES, UsageRecord, from_span
 from otel_usage.exporter.record import service_of as service_of_resource
 from tests.unit.exporter.support import FIRST_MICROSECOND, record

@@ -4,7 +4,8 @@ import pytest
 from google.protobuf.descriptor import Descriptor
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_usage.exporter import otlp, otlp_protobuf
+from otel_usage.exporter.otlp import decoding as otlp
+from otel_usage.exporter.otlp import protobuf as otlp_protobuf
 
 # Field -> why nothing of it is kept.
 LEFT_OUT = {

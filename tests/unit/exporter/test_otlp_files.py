@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_usage.errors import MissingExtraError, OTLPDecodeError
-from otel_usage.exporter import decompressors, framing, length_prefixed, unpacking
-from otel_usage.exporter.file_intake import decode
-from otel_usage.exporter.framing import Framing, JSONLines, Message
-from otel_usage.exporter.length_prefixed import LengthPrefixed
-from otel_usage.exporter.otlp_files import OTLPFile, UnknownFormatError, detect
-from otel_usage.exporter.otlp_wire import fields, length_delimited
-from otel_usage.exporter.unpacking import unpacked
+from otel_usage.exporter.ingest import framing, length_prefixed, unpacking
+from otel_usage.exporter.ingest.file_intake import decode
+from otel_usage.exporter.ingest.framing import Framing, JSONLines, Message
+from otel_usage.exporter.ingest.length_prefixed import LengthPrefixed
+from otel_usage.exporter.ingest.otlp_file import OTLPFile, UnknownFormatError, detect
+from otel_usage.exporter.ingest.unpacking import unpacked
+from otel_usage.exporter.otlp import decompressors
+from otel_usage.exporter.otlp.wire import fields, length_delimited
 from tests.unit.exporter.exported import FORMATS, WHOLE, frame, frames, line, lines, packed_frames, request, zstd
 
 

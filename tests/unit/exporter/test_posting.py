@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 import pytest
 
-from otel_usage.exporter import posting
-from otel_usage.exporter.posting import Answer, Poster, PostError
+from otel_usage.exporter.forwarder import posting
+from otel_usage.exporter.forwarder.posting import Answer, Poster, PostError
 from tests.integration.otlp_sink import HANG, RESET, Reply, sink
 
 
@@ -247,7 +247,7 @@ import sys
 {before}
 from pathlib import Path
 from otel_usage.exporter.native import start_thread, Gate
-from otel_usage.exporter.posting import Poster, PostError
+from otel_usage.exporter.forwarder.posting import Poster, PostError
 gate = Gate()
 def post():
     try:
@@ -316,7 +316,7 @@ def test_no_codec_is_imported_for_a_name():
     """A process may be forked at any time, amid an import of this thread too: the child would wait for that."""
     code = """
 import sys
-from otel_usage.exporter.posting import Poster, PostError
+from otel_usage.exporter.forwarder.posting import Poster, PostError
 try:
     Poster("http://localhost:1/", {}, timeout_seconds=5).post(b"x")
 except PostError:

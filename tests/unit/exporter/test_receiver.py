@@ -14,17 +14,20 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_usage.errors import ConfigurationError, JournalUnavailableError, OTLPDecodeError
-from otel_usage.exporter import bearer, listening, otlp_answers, prometheus, receiver_metrics, receiver_telemetry
-from otel_usage.exporter.intake import Taken, TooMuchError
-from otel_usage.exporter.otlp import ScopeSpans, SpanData
-from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
-from otel_usage.exporter.receiver import Receiver
-from otel_usage.exporter.receiver_health import Health
-from otel_usage.exporter.receiver_intake import ReceiverIntake
-from otel_usage.exporter.receiver_limits import Limits, within
-from otel_usage.exporter.receiver_metrics import ReceiverMetrics
-from otel_usage.exporter.receiver_numbers import Numbers
-from otel_usage.exporter.request_body import BodyTooLargeError, decompress
+from otel_usage.exporter.otlp import answers as otlp_answers
+from otel_usage.exporter.otlp.answers import JSON, PROTOBUF
+from otel_usage.exporter.otlp.decoding import ScopeSpans, SpanData
+from otel_usage.exporter.otlp.intake import Taken, TooMuchError
+from otel_usage.exporter.otlp.request_body import BodyTooLargeError, decompress
+from otel_usage.exporter.receiver import bearer, listening, prometheus
+from otel_usage.exporter.receiver import metrics as receiver_metrics
+from otel_usage.exporter.receiver import telemetry as receiver_telemetry
+from otel_usage.exporter.receiver.application import Receiver
+from otel_usage.exporter.receiver.health import Health
+from otel_usage.exporter.receiver.intake import ReceiverIntake
+from otel_usage.exporter.receiver.limits import Limits, within
+from otel_usage.exporter.receiver.metrics import ReceiverMetrics
+from otel_usage.exporter.receiver.numbers import Numbers
 from tests.unit.exporter.support import settings_of
 
 
@@ -159,7 +162,7 @@ TWO_SCOPES = b'{"resourceSpans":[{"scopeSpans":[{},{}]}]}'
 @pytest.mark.parametrize("waits_before", [0, 1, 2])
 def test_what_takes_too_long_is_503_and_not_kept(tmp_path, monkeypatch, waits_before):
     """The client is told to come again before it gives up by itself; nothing is kept, or counted, behind its back."""
-    monkeypatch.setattr("otel_usage.exporter.receiver_intake._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("otel_usage.exporter.receiver.intake._PATIENCE_SECONDS", 0.05)
     intake = SlowIntake(waits_before)
     assert asked(tmp_path, intake, body=TWO_SCOPES, answered=intake.may_go_on.set)[0] == 503
     assert not intake.is_kept
@@ -167,7 +170,7 @@ def test_what_takes_too_long_is_503_and_not_kept(tmp_path, monkeypatch, waits_be
 
 def test_what_is_being_written_is_waited_for(tmp_path, monkeypatch):
     """Nobody knows any more that it will not be kept: it would be answered 503, and come again."""
-    monkeypatch.setattr("otel_usage.exporter.receiver_intake._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("otel_usage.exporter.receiver.intake._PATIENCE_SECONDS", 0.05)
     intake = SlowIntake(waits_before=3)
     threading.Timer(0.3, intake.may_go_on.set).start()
     assert asked(tmp_path, intake, body=TWO_SCOPES)[0] == 200
@@ -192,7 +195,7 @@ def test_a_worker_that_does_not_end_is_killed():
     """The others end by themselves; the exit code is that of a good end."""
     script = """
         import os, signal, time
-        from otel_usage.exporter import workers
+        from otel_usage.exporter.receiver import workers
         workers._PATIENCE_SECONDS = 1
         def work(index, gone):
             if index:

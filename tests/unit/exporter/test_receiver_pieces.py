@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter import otlp, otlp_pieces
-from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
-from otel_usage.exporter.otlp_wire import fields, length_delimited, varint
-from otel_usage.exporter.request_body import BodyTooLargeError
+from otel_usage.exporter.otlp import decoding as otlp
+from otel_usage.exporter.otlp import pieces as otlp_pieces
+from otel_usage.exporter.otlp.answers import JSON, PROTOBUF
+from otel_usage.exporter.otlp.request_body import BodyTooLargeError
+from otel_usage.exporter.otlp.wire import fields, length_delimited, varint
 
 
 def request_of(sizes: list[list[list[int]]]) -> ExportTraceServiceRequest:

@@ -8,8 +8,8 @@ import pytest
 
 from otel_usage.enrichment.privacy import fingerprint
 from otel_usage.exporter import committer
-from otel_usage.exporter.intake import Intake, Taken
-from otel_usage.exporter.otlp import ScopeSpans, SpanData, decode_json
+from otel_usage.exporter.otlp.decoding import ScopeSpans, SpanData, decode_json
+from otel_usage.exporter.otlp.intake import Intake, Taken
 from otel_usage.exporter.record import UsageRecord
 from otel_usage.exporter.recorder import Recorder
 from tests.integration import known

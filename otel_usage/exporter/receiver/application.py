@@ -1,7 +1,7 @@
 """The OTLP/HTTP receiver as an ASGI application: it answers 200 once the records are in the journal.
 
 Owns which request is answered with what: 503 for anything that may pass, never 500, since a Collector drops at once
-what gets that. How a body is read is `receiver_intake`'s, how answers are written `otlp_answers`'s, which server runs
+what gets that. How a body is read is `intake`'s, how answers are written `otlp.answers`'s, which server runs
 it `serving`'s.
 """
 
@@ -18,14 +18,15 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from otel_usage.errors import JournalUnavailableError, OTLPDecodeError
-from otel_usage.exporter import otlp_answers, prometheus
-from otel_usage.exporter.bearer import is_authorized
-from otel_usage.exporter.intake import TooMuchError
-from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
-from otel_usage.exporter.receiver_health import Health
-from otel_usage.exporter.receiver_intake import BusyError, ReceiverIntake
-from otel_usage.exporter.receiver_metrics import ReceiverMetrics
-from otel_usage.exporter.request_body import ENCODINGS, BodyTooLargeError
+from otel_usage.exporter.otlp import answers
+from otel_usage.exporter.otlp.answers import JSON, PROTOBUF
+from otel_usage.exporter.otlp.intake import TooMuchError
+from otel_usage.exporter.otlp.request_body import ENCODINGS, BodyTooLargeError
+from otel_usage.exporter.receiver import prometheus
+from otel_usage.exporter.receiver.bearer import is_authorized
+from otel_usage.exporter.receiver.health import Health
+from otel_usage.exporter.receiver.intake import BusyError, ReceiverIntake
+from otel_usage.exporter.receiver.metrics import ReceiverMetrics
 from otel_usage.exporter.warner import Warner
 from otel_usage.settings import TRACES_PATH
 
@@ -108,7 +109,7 @@ class Receiver:
             self._health.refused()
             _retry("The records cannot be kept at present.", _UNAVAILABLE_SECONDS)
         self._metrics.took(taken)
-        return _response(200, otlp_answers.success(media_type, taken.rejected))
+        return _response(200, answers.success(media_type, taken.rejected))
 
     async def _tell_health(self, _: Request) -> Response:
         told = await self._health.look()
@@ -153,7 +154,7 @@ class Receiver:
 
 
 def _media_type(request: Request) -> str:
-    return otlp_answers.media_type(request.headers.get("content-type", ""))
+    return answers.media_type(request.headers.get("content-type", ""))
 
 
 def _refuse(status: int, message: str, headers: dict[str, str] | None = None) -> NoReturn:
@@ -164,9 +165,9 @@ def _retry(message: str, seconds: int) -> NoReturn:
     _refuse(503, message, {"Retry-After": str(seconds)})
 
 
-def _failure(request: Request, status: int, message: str) -> otlp_answers.Body:
-    return otlp_answers.failure(_media_type(request), status, message)
+def _failure(request: Request, status: int, message: str) -> answers.Body:
+    return answers.failure(_media_type(request), status, message)
 
 
-def _response(status: int, body: otlp_answers.Body, headers: dict[str, str] | None = None) -> Response:
+def _response(status: int, body: answers.Body, headers: dict[str, str] | None = None) -> Response:
     return Response(body.content, status, {"Content-Type": body.media_type, **(headers or {})})

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otel_usage.errors import JournalUnavailableError, OTLPDecodeError
-from otel_usage.exporter.bad_messages import BadMessages
-from otel_usage.exporter.framing import Message
-from otel_usage.exporter.intake import Intake, Taken
+from otel_usage.exporter.ingest.bad_messages import BadMessages
+from otel_usage.exporter.ingest.framing import Message
+from otel_usage.exporter.ingest.otlp_file import OTLPFile
+from otel_usage.exporter.ingest.unpacking import unpacked
 from otel_usage.exporter.losses import REJECTED
-from otel_usage.exporter.otlp import ScopeSpans
-from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
-from otel_usage.exporter.otlp_files import OTLPFile
-from otel_usage.exporter.otlp_pieces import PIECE_BYTES, decoded
+from otel_usage.exporter.otlp.answers import JSON, PROTOBUF
+from otel_usage.exporter.otlp.decoding import ScopeSpans
+from otel_usage.exporter.otlp.intake import Intake, Taken
+from otel_usage.exporter.otlp.pieces import PIECE_BYTES, decoded
+from otel_usage.exporter.otlp.request_body import BodyTooLargeError
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.recorder import Recorder
-from otel_usage.exporter.request_body import BodyTooLargeError
-from otel_usage.exporter.unpacking import unpacked
 from otel_usage.settings import Settings
 
 # What is kept at once: enough for its system call to cost nothing, and little in memory.

@@ -9,8 +9,8 @@ from itertools import islice
 from typing import Final
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter.framing import MAX_MESSAGE_BYTES, TOO_LONG, Message
-from otel_usage.exporter.otlp_wire import fields
+from otel_usage.exporter.ingest.framing import MAX_MESSAGE_BYTES, TOO_LONG, Message
+from otel_usage.exporter.otlp.wire import fields
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 LENGTH_BYTES: Final = 4

@@ -12,11 +12,11 @@ from typing import Final
 
 from starlette.requests import Request
 
-from otel_usage.exporter.intake import Intake, Taken
-from otel_usage.exporter.otlp import ScopeSpans
-from otel_usage.exporter.otlp_pieces import decoded
-from otel_usage.exporter.receiver_limits import Limits, within
-from otel_usage.exporter.request_body import BodyTooLargeError, decompress
+from otel_usage.exporter.otlp.decoding import ScopeSpans
+from otel_usage.exporter.otlp.intake import Intake, Taken
+from otel_usage.exporter.otlp.pieces import decoded
+from otel_usage.exporter.otlp.request_body import BodyTooLargeError, decompress
+from otel_usage.exporter.receiver.limits import Limits, within
 
 # A sender of ours or a Collector gives up after ten or thirty seconds, and comes again.
 _PATIENCE_SECONDS: Final = 30.0

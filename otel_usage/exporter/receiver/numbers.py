@@ -1,7 +1,7 @@
 """Numbers that the workers of one receiver share: each writes a row of its own, whoever reads adds them up.
 
 They are in memory that is inherited over fork, so a worker that was killed takes nothing with it. What they mean is
-`receiver_metrics`'s.
+`metrics`'s.
 """
 
 import mmap

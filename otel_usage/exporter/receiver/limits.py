@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otel_usage.exporter.otlp import MAX_DEPTH, ScopeSpans, SpanData
+from otel_usage.exporter.otlp.decoding import MAX_DEPTH, ScopeSpans, SpanData
 
 MEBIBYTE: Final = 1 << 20
 

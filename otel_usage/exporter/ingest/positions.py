@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from otel_usage.exporter.otlp_files import OTLPFile
+from otel_usage.exporter.ingest.otlp_file import OTLPFile
 from otel_usage.exporter.paths import StorePaths, make_private_folder
 
 _WITNESS_BYTES: Final = 4096

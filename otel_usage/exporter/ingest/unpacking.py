@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter.decompressors import DAMAGED, Decompressor, gzip_decompressor, zstd_decompressor
-from otel_usage.exporter.framing import MAX_MESSAGE_BYTES
-from otel_usage.exporter.length_prefixed import ZSTD_MAGIC
+from otel_usage.exporter.ingest.framing import MAX_MESSAGE_BYTES
+from otel_usage.exporter.ingest.length_prefixed import ZSTD_MAGIC
+from otel_usage.exporter.otlp.decompressors import DAMAGED, Decompressor, gzip_decompressor, zstd_decompressor
 
 _PIECE_BYTES: Final = 1024 * 1024
 _GZIP_MAGIC: Final = b"\x1f\x8b"

@@ -19,18 +19,21 @@ from typing import Any, Final
 import uvicorn
 
 from otel_usage.errors import StoreError
-from otel_usage.exporter import deployment_key, listening, reading, receiver_metrics, receiver_telemetry, store
-from otel_usage.exporter.intake import Intake
+from otel_usage.exporter import deployment_key, reading, store
+from otel_usage.exporter.otlp.intake import Intake
 from otel_usage.exporter.paths import StorePaths, make_private_folder
-from otel_usage.exporter.receiver import Receiver
-from otel_usage.exporter.receiver_health import Health
-from otel_usage.exporter.receiver_intake import ReceiverIntake
-from otel_usage.exporter.receiver_limits import Limits
-from otel_usage.exporter.receiver_metrics import ReceiverMetrics
-from otel_usage.exporter.receiver_numbers import Numbers
-from otel_usage.exporter.receiver_protocol import ReceiverProtocol
+from otel_usage.exporter.receiver import listening
+from otel_usage.exporter.receiver import metrics as receiver_metrics
+from otel_usage.exporter.receiver import telemetry as receiver_telemetry
+from otel_usage.exporter.receiver.application import Receiver
+from otel_usage.exporter.receiver.health import Health
+from otel_usage.exporter.receiver.intake import ReceiverIntake
+from otel_usage.exporter.receiver.limits import Limits
+from otel_usage.exporter.receiver.metrics import ReceiverMetrics
+from otel_usage.exporter.receiver.numbers import Numbers
+from otel_usage.exporter.receiver.protocol import ReceiverProtocol
+from otel_usage.exporter.receiver.workers import Workers
 from otel_usage.exporter.recorder import Recorder
-from otel_usage.exporter.workers import Workers
 from otel_usage.settings import Settings
 
 # Longer than a Go client keeps an idle connection: the client closes it, never while it sends.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from otel_usage.exporter.otlp_wire import length_delimited, varint
+from otel_usage.exporter.otlp.wire import length_delimited, varint
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"

@@ -1,7 +1,7 @@
 """Spans that were received -> records in the journal: which are requests, what they lack, what is counted.
 
 The one way in for spans of other processes, through the receiver or from files. What a record is, is `record`'s; how
-it was sent, `otlp`'s.
+it was sent, `decoding`'s.
 """
 
 import re
@@ -20,7 +20,7 @@ from otel_usage.errors import OtelUsageError
 from otel_usage.exporter.encoding import encode_clean_line
 from otel_usage.exporter.keeping import is_anonymous
 from otel_usage.exporter.losses import ANONYMOUS_LEFT_OUT, NOT_A_REQUEST, REJECTED, TOKEN_UNIDENTIFIED
-from otel_usage.exporter.otlp import ScopeSpans, SpanData
+from otel_usage.exporter.otlp.decoding import ScopeSpans, SpanData
 from otel_usage.exporter.record import Service, from_span, service_of
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.settings import Settings

@@ -1,7 +1,7 @@
 """A large OTLP body as small ones that say the same, so that it is never all in memory as spans at once.
 
 Two bytes of a body can stand for hundreds in memory. So a large one is cut between its spans, by its framing alone,
-and each piece is decoded by itself. What is in a piece is `otlp`'s.
+and each piece is decoded by itself. What is in a piece is `decoding`'s.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +12,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter import otlp
-from otel_usage.exporter.otlp_answers import JSON, PROTOBUF
-from otel_usage.exporter.otlp_wire import fields, length_delimited
-from otel_usage.exporter.request_body import BodyTooLargeError
+from otel_usage.exporter.otlp.answers import JSON, PROTOBUF
+from otel_usage.exporter.otlp.decoding import KIND_SERVER, ScopeSpans, decode_json, decode_protobuf
+from otel_usage.exporter.otlp.request_body import BodyTooLargeError
+from otel_usage.exporter.otlp.wire import fields, length_delimited
 
 PIECE_BYTES: Final = 1 << 20
 # Spans, scopes and OTel resources of a body; sixty-four bytes each, at the default bound of a body.
@@ -26,13 +26,13 @@ MAX_OBJECTS: Final = 4 << 20
 MAX_FIELDS: Final = 1 << 16
 
 _KIND: Final = 6  # of opentelemetry/proto/trace/v1/trace.proto
-_DECODERS: Final[dict[str, Callable[[bytes], list[otlp.ScopeSpans]]]] = {
-    PROTOBUF: otlp.decode_protobuf,
-    JSON: otlp.decode_json,
+_DECODERS: Final[dict[str, Callable[[bytes], list[ScopeSpans]]]] = {
+    PROTOBUF: decode_protobuf,
+    JSON: decode_json,
 }
 
 
-def decoded(content: bytes, media_type: str) -> Iterator[otlp.ScopeSpans]:
+def decoded(content: bytes, media_type: str) -> Iterator[ScopeSpans]:
     """The spans of a body, piece by piece; a request's that is larger than a piece, and so than any record, is invalid.
 
     Args:
@@ -66,7 +66,7 @@ class _Room:
             raise BodyTooLargeError
 
 
-def _protobuf_pieces(content: bytes) -> Iterator[bytes | otlp.ScopeSpans]:
+def _protobuf_pieces(content: bytes) -> Iterator[bytes | ScopeSpans]:
     """Requests of about a piece's size, and the spans that are in none."""
     room = _Room(MAX_MESSAGES)
     for number, _, start, end in fields(content, 0, len(content)):
@@ -78,7 +78,7 @@ def _protobuf_pieces(content: bytes) -> Iterator[bytes | otlp.ScopeSpans]:
             yield length_delimited(1, of_resource + b"".join(piece)) if isinstance(piece, list) else piece
 
 
-def _protobuf_scopes(content: bytes, scopes: list[tuple[int, int]], room: _Room) -> Iterator[bytes | otlp.ScopeSpans]:
+def _protobuf_scopes(content: bytes, scopes: list[tuple[int, int]], room: _Room) -> Iterator[bytes | ScopeSpans]:
     for start, end in scopes:
         of_scope, places = _split(content, start, end, room)
         spans = (content[first:last] for first, last in places)
@@ -114,7 +114,7 @@ def _is_server_in_protobuf(span: bytes) -> bool:
     """Whether a span says so among its first fields; nobody writes them in another order than that of their numbers."""
     for number, _, start, end in islice(fields(span, 0, len(span)), MAX_FIELDS):
         if number == _KIND:
-            return span[start:end] == bytes([otlp.KIND_SERVER])
+            return span[start:end] == bytes([KIND_SERVER])
     return False
 
 
@@ -153,10 +153,10 @@ def _read(decode: Callable[[bytes], _Struct], data: bytes) -> _Struct:
 
 
 def _is_server_in_json(span: bytes) -> bool:
-    return _read(_decode_kind, span).kind in (otlp.KIND_SERVER, "SPAN_KIND_SERVER")
+    return _read(_decode_kind, span).kind in (KIND_SERVER, "SPAN_KIND_SERVER")
 
 
-def _json_pieces(content: bytes) -> Iterator[bytes | otlp.ScopeSpans]:
+def _json_pieces(content: bytes) -> Iterator[bytes | ScopeSpans]:
     """The same of a request in JSON."""
     if content.count(b"{") > MAX_OBJECTS:
         raise BodyTooLargeError
@@ -171,7 +171,7 @@ def _json_pieces(content: bytes) -> Iterator[bytes | otlp.ScopeSpans]:
                 yield piece
 
 
-def _json_scopes(scopes: Iterable[_Scope]) -> Iterator[bytes | otlp.ScopeSpans]:
+def _json_scopes(scopes: Iterable[_Scope]) -> Iterator[bytes | ScopeSpans]:
     for scope in scopes:
         if len(scope.scope) > PIECE_BYTES:
             raise BodyTooLargeError
@@ -179,18 +179,18 @@ def _json_scopes(scopes: Iterable[_Scope]) -> Iterator[bytes | otlp.ScopeSpans]:
             yield b'{"scope":%b,"spans":[%b]}' % (scope.scope, b",".join(piece)) if isinstance(piece, list) else piece
 
 
-def _sorted_out(spans: Iterable[bytes], is_server: Callable[[bytes], bool]) -> Iterator[bytes | otlp.ScopeSpans]:
+def _sorted_out(spans: Iterable[bytes], is_server: Callable[[bytes], bool]) -> Iterator[bytes | ScopeSpans]:
     """The spans, those that are larger than a piece only as what is counted of them."""
     for span in spans:
         if len(span) <= PIECE_BYTES:
             yield span
         elif is_server(span):
-            yield otlp.ScopeSpans({}, "", [], invalid=1)
+            yield ScopeSpans({}, "", [], invalid=1)
         else:
-            yield otlp.ScopeSpans({}, "", [], others=1)
+            yield ScopeSpans({}, "", [], others=1)
 
 
-def _gathered(parts: Iterable[bytes | otlp.ScopeSpans]) -> Iterator[list[bytes] | otlp.ScopeSpans]:
+def _gathered(parts: Iterable[bytes | ScopeSpans]) -> Iterator[list[bytes] | ScopeSpans]:
     """Messages in lists of about a piece's size, so that what they have in common is not read for each of them."""
     gathered: list[bytes] = []
     size = 0

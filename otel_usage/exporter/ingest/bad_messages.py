@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from otel_usage.exporter.framing import Message
+from otel_usage.exporter.ingest.framing import Message
 from otel_usage.exporter.paths import StorePaths, make_private_folder
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")

@@ -79,12 +79,12 @@ def decode_protobuf(data: bytes) -> list[ScopeSpans]:
         MissingExtraError: protobuf is not installed.
     """
     try:
-        from otel_usage.exporter import otlp_protobuf
+        from otel_usage.exporter.otlp import protobuf
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             "OTLP in protobuf needs the package opentelemetry-proto.", "Run: pip install 'otel-usage[otlp]'"
         ) from error
-    return otlp_protobuf.decode(data)
+    return protobuf.decode(data)
 
 
 def decode_json(data: bytes | bytearray | memoryview) -> list[ScopeSpans]:

@@ -1,7 +1,7 @@
 """OTLP in protobuf, read by a schema that leaves each attribute as its bytes.
 
 The same attributes come again in span after span: their bytes are looked up, and decoded where they are new. Types
-and field numbers are those of opentelemetry-proto; what the spans mean is `otlp`'s.
+and field numbers are those of opentelemetry-proto; what the spans mean is `decoding`'s.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as trace
 from otel_usage import attributes as key
 from otel_usage.enrichment.privacy import is_sensitive_key
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter.otlp import (
+from otel_usage.exporter.otlp.decoding import (
     KIND_SERVER,
     MAX_DEPTH,
     MAX_NAME_LENGTH,

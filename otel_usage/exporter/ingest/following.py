@@ -1,6 +1,6 @@
 """The files of one place (a folder, or a file with what it was rotated to), and how far each of them was read.
 
-How a file is read is `otlp_files`'s, what becomes of it `file_intake`'s, what is remembered of it `positions`'s.
+How a file is read is `otlp_file`'s, what becomes of it `file_intake`'s, what is remembered of it `positions`'s.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter.file_intake import FileIntake
-from otel_usage.exporter.otlp_files import OTLPFile, UnknownFormatError
-from otel_usage.exporter.positions import Position, Positions, goes_on, position_of
-from otel_usage.exporter.rotation import in_order, is_rotated, origin
+from otel_usage.exporter.ingest.file_intake import FileIntake
+from otel_usage.exporter.ingest.otlp_file import OTLPFile, UnknownFormatError
+from otel_usage.exporter.ingest.positions import Position, Positions, goes_on, position_of
+from otel_usage.exporter.ingest.rotation import in_order, is_rotated, origin
 
 # Of all places of one process: half of what the smallest usual bound leaves to everything else.
 MAX_OPEN: Final = 64

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter.framing import BOM, MAX_MESSAGE_BYTES, Framing, JSONLines, Message
-from otel_usage.exporter.length_prefixed import LENGTH_BYTES, REQUEST_TAG, ZSTD_MAGIC, LengthPrefixed
-from otel_usage.exporter.unpacking import Unpacking
+from otel_usage.exporter.ingest.framing import BOM, MAX_MESSAGE_BYTES, Framing, JSONLines, Message
+from otel_usage.exporter.ingest.length_prefixed import LENGTH_BYTES, REQUEST_TAG, ZSTD_MAGIC, LengthPrefixed
+from otel_usage.exporter.ingest.unpacking import Unpacking
 
 # Enough to tell the framings from each other: a length and what a message begins with.
 DETECTION_BYTES: Final = 8

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from otel_usage.errors import ForwardingError
-from otel_usage.exporter import forwarding_state
 from otel_usage.exporter.commit import CommitSummary
-from otel_usage.exporter.endpoint import Endpoint, EndpointError, Verdict
 from otel_usage.exporter.finished import finished_segments
-from otel_usage.exporter.forwarding_state import Forwarding
-from otel_usage.exporter.outgoing import Batch, OutgoingRecord, OutgoingSegment
+from otel_usage.exporter.forwarder import state as forwarding_state
+from otel_usage.exporter.forwarder.endpoint import Endpoint, EndpointError, Verdict
+from otel_usage.exporter.forwarder.outgoing import Batch, OutgoingRecord, OutgoingSegment
+from otel_usage.exporter.forwarder.state import Forwarding
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.warner import Warner
 from otel_usage.settings import Settings

@@ -1,6 +1,6 @@
 """UsageRecord -> OTLP: the records of a journal as spans of an ExportTraceServiceRequest.
 
-The reverse of `otlp` and `record.from_span`: what is read from such a span is the same record, in every column.
+The reverse of `decoding` and `record.from_span`: what is read from such a span is the same record, in every column.
 Imports protobuf, so only whoever forwards imports this.
 """
 
@@ -20,8 +20,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from otel_usage import __version__
 from otel_usage import attributes as key
-from otel_usage.exporter.intake import SCOPE_NAME
-from otel_usage.exporter.otlp import OTHER_ERROR, SPAN_ID_BYTES, TRACE_ID_BYTES
+from otel_usage.exporter.otlp.decoding import OTHER_ERROR, SPAN_ID_BYTES, TRACE_ID_BYTES
+from otel_usage.exporter.otlp.intake import SCOPE_NAME
 from otel_usage.exporter.record import UsageRecord
 
 # The attributes of an OTel resource that records tell, in the order of `SERVICE`.

@@ -7,8 +7,8 @@ from typing import Any, Final
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from otel_usage.exporter import receiver_metrics as columns
-from otel_usage.exporter.receiver_numbers import Numbers
+from otel_usage.exporter.receiver import metrics as columns
+from otel_usage.exporter.receiver.numbers import Numbers
 
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
 _GAUGES: Final = {

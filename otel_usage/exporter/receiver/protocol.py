@@ -10,8 +10,8 @@ from typing import Any, Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from otel_usage.exporter.receiver_limits import Limits
-from otel_usage.exporter.receiver_metrics import ReceiverMetrics
+from otel_usage.exporter.receiver.limits import Limits
+from otel_usage.exporter.receiver.metrics import ReceiverMetrics
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 # A body that is late is answered first; what comes after the answer is read for a while, so that it is seen.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from otel_usage.exporter import otlp_encoding
-from otel_usage.exporter.forwarding_state import url_of
-from otel_usage.exporter.posting import Answer, Poster, PostError
+from otel_usage.exporter.forwarder.posting import Answer, Poster, PostError
+from otel_usage.exporter.forwarder.state import url_of
+from otel_usage.exporter.otlp import encoding as otlp_encoding
 from otel_usage.settings import TRACES_PATH, Settings
 
 if TYPE_CHECKING:

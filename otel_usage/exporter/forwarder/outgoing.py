@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from otel_usage.exporter import otlp_encoding
 from otel_usage.exporter.commit import CommitSummary
 from otel_usage.exporter.finished import inspect
 from otel_usage.exporter.losses import LOST, REJECTED, TORN_LINE
+from otel_usage.exporter.otlp import encoding as otlp_encoding
 from otel_usage.exporter.paths import StorePaths, segment_id
 from otel_usage.exporter.record import UsageRecord
 from otel_usage.exporter.salvage import Rejections, good_lines

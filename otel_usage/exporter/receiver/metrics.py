@@ -11,8 +11,8 @@ from typing import Any, Final
 from opentelemetry.metrics import get_meter
 
 from otel_usage import __version__
-from otel_usage.exporter.intake import Taken
-from otel_usage.exporter.receiver_numbers import Numbers
+from otel_usage.exporter.otlp.intake import Taken
+from otel_usage.exporter.receiver.numbers import Numbers
 from otel_usage.settings import TRACES_PATH
 
 SPANS: Final = "otel_usage.receiver.spans"

@@ -1,13 +1,13 @@
 """The body of a request: decompressed within a bound, whatever its sender says of it.
 
-A few kilobytes can stand for gigabytes: nothing is made beyond the bound. What the body means is `otlp`'s.
+A few kilobytes can stand for gigabytes: nothing is made beyond the bound. What the body means is `decoding`'s.
 """
 
 from collections.abc import Callable
 from typing import Final
 
 from otel_usage.errors import OTLPDecodeError
-from otel_usage.exporter.decompressors import DAMAGED, DECOMPRESSORS, Decompressor
+from otel_usage.exporter.otlp.decompressors import DAMAGED, DECOMPRESSORS, Decompressor
 
 _PIECE_BYTES: Final = 1 << 16
 # Senders write one; each costs more than its bytes.

@@ -15,11 +15,11 @@ from typing import Final
 from otel_usage.errors import JournalUnavailableError, OTLPDecodeError, StoreError
 from otel_usage.exporter import reading
 from otel_usage.exporter.duckdb_errors import mapped_errors
-from otel_usage.exporter.file_intake import FileIntake, Say, Totals
-from otel_usage.exporter.following import MAX_OPEN, Place
-from otel_usage.exporter.otlp_files import OTLPFile
+from otel_usage.exporter.ingest.file_intake import FileIntake, Say, Totals
+from otel_usage.exporter.ingest.following import MAX_OPEN, Place
+from otel_usage.exporter.ingest.otlp_file import OTLPFile
+from otel_usage.exporter.ingest.positions import Positions
 from otel_usage.exporter.paths import StorePaths
-from otel_usage.exporter.positions import Positions
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.exporter.store import connect_read_only
 from otel_usage.settings import Settings

@@ -1,0 +1,1 @@
+"""`OTEL_USAGE_EXPORTER=otlp`: finished segments -> an OTLP endpoint."""

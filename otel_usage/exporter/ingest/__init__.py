@@ -1,0 +1,1 @@
+"""`otel-usage ingest`: what the Collector's file exporter writes -> the journal."""

@@ -1,0 +1,1 @@
+"""OTLP trace data: spans on the wire and in files -> records, and back."""

@@ -1,0 +1,1 @@
+"""`otel-usage collect`: an OTLP/HTTP receiver."""
