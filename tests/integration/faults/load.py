@@ -121,11 +121,11 @@ class Outcome:
         stored = [self._rows[name] for name in names]
         return len(names), sum(count > 0 for count in stored), sum(count > 1 for count in stored)
 
-    def check(self, load: Load, may_be_lost: int = 0) -> None:
-        """Every answered request has one row, but for so many; any other at most one."""
+    def check(self, load: Load) -> None:
+        """Every answered request has one row, any other at most one."""
         lost = [name for name in load.answered if self._rows[name] == 0]
         twice = [name for name in (*load.answered, *load.unanswered) if self._rows[name] > 1]
-        assert len(lost) <= may_be_lost and not twice, f"lost {lost}, twice {twice}"
+        assert not lost and not twice, f"lost {lost}, twice {twice}"
 
 
 def have_all_answered(site: Site, processes: int) -> bool:
