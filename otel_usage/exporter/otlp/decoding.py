@@ -7,9 +7,11 @@ not read are named, with the reason, in tests/unit/exporter/test_otlp_fields.py.
 import base64
 import binascii
 import contextlib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -28,6 +30,15 @@ SPAN_ID_BYTES: Final = 8
 MAX_DEPTH: Final = 32
 # Of characters; instrumentations have names of some thirty.
 MAX_NAME_LENGTH: Final = 256
+
+# In JSON a surrogate pair, or, as its group, half of one; a backslash before it is escaped itself.
+_SURROGATES: Final = re.compile(
+    rb"(?<!\\)(?:\\\\)*+(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+# Of a body; one with more is not made by cutting text.
+_MAX_REPAIRS: Final = 1 << 16
+_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_Message = TypeVar("_Message", bound=msgspec.Struct)
 
 
 class SpanData(SpanFacts, gc=False):
@@ -87,23 +98,58 @@ def decode_protobuf(data: bytes) -> list[ScopeSpans]:
     return protobuf.decode(data)
 
 
-def decode_json(data: bytes | bytearray | memoryview) -> list[ScopeSpans]:
+def decode_json(data: bytes) -> list[ScopeSpans]:
     """The spans of an ExportTraceServiceRequest in OTLP/JSON: hexadecimal ids, 64-bit integers as text or numbers.
+
+    Text that is no UTF-8 is kept with replacement characters, as in protobuf.
 
     Raises:
         OTLPDecodeError: It is none. The message says where, and nothing of what is in it.
     """
+    request = read_json(_decode_request, data)
     try:
-        request = _decode_request(data)
         return [
             _scope_spans(otel_resource, scope)
             for of_resource in request.resource_spans or ()
             for otel_resource in (_attributes_of_resource(of_resource),)
             for scope in of_resource.scope_spans or ()
         ]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
-        detail = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__
-        raise OTLPDecodeError(f"This is no OTLP trace data in JSON: {detail}.") from None
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise _refusal(error) from None
+
+
+def read_json(decode: Callable[[bytes], _Message], data: bytes) -> _Message:
+    """A message in JSON, its text made readable where it is none.
+
+    Raises:
+        OTLPDecodeError: It is none. The message says where, and nothing of what is in it.
+    """
+    try:
+        return decode(data)
+    except _NOT_JSON as error:
+        readable = _readable(data)
+        if readable == data:
+            raise _refusal(error) from None
+    try:
+        return decode(readable)
+    except _NOT_JSON as error:
+        raise _refusal(error) from None
+
+
+def _readable(data: bytes) -> bytes:
+    """Replacement characters for bytes that are no UTF-8, which Collectors write as they came, and for escaped halves
+    of surrogate pairs, between which Node cuts text.
+    """
+    readable = bytearray(data)
+    for found in islice(_SURROGATES.finditer(data), _MAX_REPAIRS):
+        if found[1] is not None:
+            readable[found.start(1) : found.end(1)] = rb"\ufffd"
+    return readable.decode("utf-8", "replace").encode()
+
+
+def _refusal(error: Exception) -> OTLPDecodeError:
+    detail = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__
+    return OTLPDecodeError(f"This is no OTLP trace data in JSON: {detail}.")
 
 
 def complete(attributes: dict[str, Any], status_code: int, exception_types: Iterable[str | None]) -> None:

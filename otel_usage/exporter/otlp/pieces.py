@@ -7,13 +7,12 @@ and each piece is decoded by itself. What is in a piece is `decoding`'s.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from otel_usage.errors import OTLPDecodeError
 from otel_usage.exporter.otlp.answers import JSON, PROTOBUF
-from otel_usage.exporter.otlp.decoding import KIND_SERVER, ScopeSpans, decode_json, decode_protobuf
+from otel_usage.exporter.otlp.decoding import KIND_SERVER, ScopeSpans, decode_json, decode_protobuf, read_json
 from otel_usage.exporter.otlp.request_body import BodyTooLargeError
 from otel_usage.exporter.otlp.wire import fields, length_delimited
 
@@ -118,9 +117,6 @@ def _is_server_in_protobuf(span: bytes) -> bool:
     return False
 
 
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
-
-
 class _Kind(msgspec.Struct):
     kind: int | str | None = None
 
@@ -144,23 +140,15 @@ _decode_request: Final = msgspec.json.Decoder(_Request).decode
 _decode_kind: Final = msgspec.json.Decoder(_Kind).decode
 
 
-def _read(decode: Callable[[bytes], _Struct], data: bytes) -> _Struct:
-    try:
-        return decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        detail = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__
-        raise OTLPDecodeError(f"This is no OTLP trace data in JSON: {detail}.") from None
-
-
 def _is_server_in_json(span: bytes) -> bool:
-    return _read(_decode_kind, span).kind in (KIND_SERVER, "SPAN_KIND_SERVER")
+    return read_json(_decode_kind, span).kind in (KIND_SERVER, "SPAN_KIND_SERVER")
 
 
 def _json_pieces(content: bytes) -> Iterator[bytes | ScopeSpans]:
     """The same of a request in JSON."""
     if content.count(b"{") > MAX_OBJECTS:
         raise BodyTooLargeError
-    for of_resource in _read(_decode_request, content).resource_spans or ():
+    for of_resource in read_json(_decode_request, content).resource_spans or ():
         if len(of_resource.resource) > PIECE_BYTES:
             raise BodyTooLargeError
         for piece in _gathered(_json_scopes(of_resource.scope_spans or ())):

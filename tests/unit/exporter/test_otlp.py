@@ -177,6 +177,29 @@ def test_text_that_is_no_utf8_loses_no_batch():
     assert scope.spans[0].name == replaced
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b"b\xff\xfe", "b\ufffd\ufffd"),
+        (b"b\\ud83d", "b\ufffd"),
+        (b"\\ud83d\\n", "\ufffd\n"),
+        (b"\\uDE00b", "\ufffdb"),
+        (b"\\ud83d\\ud83d\\ude00\\ude00", "\ufffd\U0001f600\ufffd"),
+        (b"\\\\ud83d\xff", "\\ud83d\ufffd"),
+        (b"\\\\\\ud83d", "\\\ufffd"),
+        (b"\\ud83d\xff", "\ufffd\ufffd"),
+    ],
+)
+def test_text_that_is_no_utf8_loses_no_batch_in_json(written, read):
+    """Bytes that a Collector's file exporter writes as they came, and halves of surrogate pairs, as Node cuts text."""
+    data = to_json(make({"user_agent.original": "QQ", "other": "\u00e9\U0001f600"}, name="QQ"))
+    (scope,) = decode_json(data.replace(b"QQ", written))
+    assert scope.spans[0].attributes == {"user_agent.original": read, "other": "\u00e9\U0001f600"}
+    assert scope.spans[0].name == read
+    with pytest.raises(OTLPDecodeError):
+        decode_json(data.replace(b"QQ", written)[:-1])
+
+
 def test_json_as_others_write_it():
     """Numbers as numbers or text, upper-case ids, enums by name, fields that nobody knows, null."""
     data = {

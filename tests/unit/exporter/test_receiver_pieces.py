@@ -62,6 +62,17 @@ def test_pieces_say_the_same(sizes):
         assert flat(otlp_pieces.decoded(in_json(request), JSON)) == expected
 
 
+@pytest.mark.parametrize("written", [b"\xff", b"\\ud83d"])
+def test_text_that_is_no_utf8_loses_no_large_body(written):
+    """As in a small one it is kept with replacement characters."""
+    body = in_json(request_of([[[800_000, 800_000, 10]]]))
+    found = flat(otlp_pieces.decoded(body.replace(b'"x', b'"' + written, 1).replace(b'x"', written + b'"'), JSON))
+    assert [span.start_time_ns for _, _, span in found] == [1, 2, 3]
+    assert [len(span.attributes["a"]) for _, _, span in found] == [800_000, 800_000, 10]
+    assert found[0][2].attributes["a"][:2] == "\ufffdx"
+    assert found[2][2].attributes["a"][-2:] == "x\ufffd"
+
+
 def test_a_span_that_is_larger_than_any_record():
     """A request is told as invalid, another span is none as it would be if it were small; those beside are kept."""
     request = request_of([[[10, 2 << 20, 10, 2 << 20, 2 << 20]]])
