@@ -36,7 +36,7 @@ class Server:
     @property
     def workers(self) -> int:
         """How many processes serve."""
-        return 2 if {"--workers", "--processes"} & set(self.command) else 1
+        return 2 if {"--workers", "--processes", "2"} & set(self.command) else 1
 
 
 PORT = ["--port", "{port}"]
@@ -94,6 +94,15 @@ SERVERS = {
     "cheroot": _python("cheroot"),
     "gevent": _python("gevent"),
     "eventlet": _python("eventlet"),
+}
+
+# Each serves one framework only, whose own tests look at its rows.
+FRAMEWORKS_SERVERS = {
+    "aiohttp": Server(["python", "aiohttp_app.py", "{port}"], "aiohttp_app.py"),
+    "gunicorn-aiohttp": Server([*GUNICORN, "-k", "aiohttp.GunicornWebWorker", "aiohttp_app:app"], "aiohttp_app.py"),
+    "sanic": Server(["sanic", "sanic_app:app", "--host", "127.0.0.1", *PORT, "--workers", "2"], "sanic_app.py"),
+    "tornado": Server(["python", "tornado_app.py", "{port}"], "tornado_app.py"),
+    "tornado-forked": Server(["python", "tornado_app.py", "{port}", "2"], "tornado_app.py"),
 }
 
 

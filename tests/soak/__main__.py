@@ -31,6 +31,7 @@ class Soak:
         kills: How many there shall be at random.
         seconds: How long it may take.
         tolls: Of each server, whose store is used all the time.
+        left_out: What was not done, and why.
     """
 
     kills: int
@@ -39,6 +40,7 @@ class Soak:
     started: float = field(default_factory=time.monotonic)
     tolls: dict[str, Toll] = field(default_factory=lambda: {server: Toll() for server in KILLED})
     told: int = 0
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -69,11 +71,11 @@ class Soak:
     def kill_in_every_phase(self, folder: Path) -> None:
         """Kill each victim at every step, and again at the step of the one that comes next."""
         if reason := why_untraceable():
-            print(f"Nobody is killed step by step: {reason}")
+            self.left_out.append(f"nobody is killed step by step: {reason}")
             return
         for name, victim in VICTIMS.items():
             if self.passed > self.seconds:
-                print(f"No time to kill step by step: {name}")
+                self.left_out.append(f"no time to kill step by step: {name}")
                 continue
             place = folder / name.replace(" ", "-")
             place.mkdir()
@@ -85,7 +87,7 @@ class Soak:
 
 
 def main() -> None:
-    """Kill, and exit with 1 unless each answered request has exactly one row."""
+    """Kill, and exit with 1 unless all was done and each answered request has exactly one row."""
     arguments = _arguments()
     print(f"seed {arguments.seed}, {arguments.kills} kills, at most about {arguments.minutes} minutes", flush=True)
     soak = Soak(arguments.kills, arguments.minutes * 60, random.Random(arguments.seed))
@@ -140,7 +142,7 @@ def _verdict(soak: Soak) -> str | None:
         return f"the lines of these stores do not add up: {unequal}"
     if soak.done < soak.kills:
         return f"the time was over after {soak.done} of {soak.kills} kills"
-    return None
+    return "\n".join(soak.left_out) or None
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import pytest
 
 from tests.integration import known
 from tests.integration.faults.load import ANSWERS, Load, Outcome, complaints, have_all_answered, start_quickly
-from tests.integration.servers import SERVERS
+from tests.integration.servers import FRAMEWORKS_SERVERS, SERVERS
 from tests.integration.site import Site, wait_for
 
+ALL = SERVERS | FRAMEWORKS_SERVERS
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL]
 # Who goes on asking gets answers. uWSGI's --die-on-term changes the two: SIGTERM ends it, SIGQUIT reloads it.
 SURVIVED = {
@@ -39,7 +40,7 @@ class Ended:
 def end(site: Site, label: str, sent: int) -> Load:
     """Send a signal to the process that was started, SIGKILL to all, while requests are in flight."""
     with Load(site, signal.Signals(sent).name) as load:
-        load.wait_for_answers(ANSWERS, lambda: have_all_answered(site, SERVERS[label].workers))
+        load.wait_for_answers(ANSWERS, lambda: have_all_answered(site, ALL[label].workers))
         load.is_ending = True
         (os.killpg if sent == signal.SIGKILL else os.kill)(site.process.pid, sent)
         if (label, sent) in SURVIVED:
@@ -56,13 +57,13 @@ def end(site: Site, label: str, sent: int) -> Load:
     return load
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=ALL)
 def ended(request, tmp_path_factory):
     """A server after all signals."""
     directory = tmp_path_factory.mktemp("signals")
     loads, logs = {}, {}
     for sent in SIGNALS:
-        with start_quickly(SERVERS[request.param], directory) as site:
+        with start_quickly(ALL[request.param], directory) as site:
             loads[sent], logs[sent] = end(site, request.param, sent), site.log
     return Ended(request.param, Outcome(site), loads, logs)
 
