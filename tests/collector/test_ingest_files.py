@@ -84,7 +84,8 @@ def test_every_format_of_the_file_exporter(collector_binary: Path, tmp_path: Pat
     for number, name in enumerate(EXPORTERS):
         done = ingest(tmp_path, tmp_path / name)
         assert (done.returncode, done.stderr) == (0, "")
-        assert f"50 requests kept, 0 skipped, {50 if number else 0} duplicates" in done.stdout
+        fate = "0 new rows, 50 already there" if number else "50 new rows, 0 already there"
+        assert done.stdout == f"1 file, 50 spans: 50 requests ({fate}), 0 other spans, 0 rejected\n"
         assert sorted(stored(tmp_path)) == sorted(sent)
     with connect_read_only(tmp_path / "usage.duckdb") as connection:
         assert connection.execute("SELECT count(DISTINCT token_id), count(token_id) FROM usage").fetchone() == (1, 50)
@@ -112,24 +113,31 @@ def test_a_folder_that_a_collector_rotates(collector_binary: Path, tmp_path: Pat
         finally:
             follower.kill()
     assert follower.returncode == 0, stderr
-    assert b"5000 requests kept, 0 skipped, 0 duplicates, 0 rejected, 0 bad lines" in stdout
+    assert stdout.endswith(b"5000 requests (5000 new rows, 0 already there), 0 other spans, 0 rejected\n")
     assert len(list(folder.iterdir())) > 1
     assert sorted(stored(tmp_path)) == sorted(sent)
-    assert ingest(tmp_path, folder).stdout.startswith("0 files, 0 spans")
+    assert ingest(tmp_path, folder).stdout == "0 files, 0 spans: nothing new\n"
 
 
-def test_a_collector_that_appends_after_it_was_killed(collector_binary: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [300, 4, 1])
+@pytest.mark.parametrize("name", ["json", "proto"])
+def test_a_collector_that_appends_after_it_was_killed(
+    collector_binary: Path, tmp_path: Path, name: str, missing: int
+) -> None:
     """Whatever was torn is told, and every whole request before and after it is a row."""
-    path = tmp_path / "spans.jsonl"
-    with writing(collector_binary, tmp_path / "collector", appended=f"path: {path}, append: true") as running:
+    path = tmp_path / "spans"
+    settings = f"path: {path}, append: true, {EXPORTERS[name]}"
+    with writing(collector_binary, tmp_path / "collector", appended=settings) as running:
         send(running, 0, 10)
         running.stop()
-        torn = path.read_bytes()[:-300]
+        # In JSON the last byte is the newline.
+        torn = path.read_bytes()[: -missing - (name == "json")]
         path.write_bytes(path.read_bytes() + torn)
         running.start()
         send(running, 10, 10)
         running.stop()
     done = ingest(tmp_path, path)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{path}:2: ") and SECRET not in done.stderr
+    place = f"{path}:2" if name == "json" else f"{path}: byte {len(torn) + missing}"
+    assert done.stderr.startswith(f"{place}: ") and SECRET not in done.stderr
     assert sorted(stored(tmp_path)) == sorted(f"/things/{number}" for number in range(20))

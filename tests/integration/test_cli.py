@@ -282,7 +282,7 @@ def test_what_a_living_application_has_not_finished_is_said(database: Path, livi
     assert (row["requests"], row["uncommitted"]) == (10, 1)
     assert done.stderr.startswith("1 records are not committed yet")
     findings = json.loads(run("doctor", "--format", "json", folder=database.parent).stdout)
-    assert any(each["check"] == "journal" and each["message"].startswith("1 records wait") for each in findings)
+    assert any(each["check"] == "journal" and each["message"].startswith("1 record waits") for each in findings)
 
 
 def test_a_report_commits_what_nobody_else_will(database: Path, living: Journal) -> None:

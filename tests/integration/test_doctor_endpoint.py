@@ -85,7 +85,7 @@ def test_what_is_removed_is_counted(collect: Receiver) -> None:
     done = collect.cli("doctor", "--format", "json", "--database", str(collect.store))
     findings = json.loads(done.stdout)
     assert [each for each in findings if each["status"] == "attention"] == []
-    assert any(f"opens: {rows} requests committed so far" in each["message"] for each in findings)
+    assert any(f"opens: {rows} request" in each["message"] for each in findings)
 
 
 def test_the_key_known_here_is_another(collect: Receiver) -> None:
@@ -203,3 +203,18 @@ def test_tls(tmp_path: Path) -> None:
         assert trusted.code == 0, trusted
         plain = doctor([f"http://127.0.0.1:{port}"], program.store)
         assert "https://" in plain.said("endpoint", "attention")
+
+
+def test_an_address_that_is_none() -> None:
+    """Which of several it is, is said; not where it may hold a credential."""
+    base = [BIN / "otel-usage", "doctor", "--endpoint", f"http://127.0.0.1:{free_port()}", "--endpoint"]
+    unusable = " cannot be used."
+    for address, shown in (
+        ("collect:4320", f" collect:4320{unusable}"),
+        ("http://me:s3cr3t@a", unusable),
+        ("", " is empty."),
+    ):
+        done = subprocess.run([*base, address], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"otel-usage: error: --endpoint{shown} It must be an http://")
+        assert "s3cr3t" not in done.stderr

@@ -137,11 +137,17 @@ def _pipeline(endpoints: list[str], timeout: int, database: Path | None) -> "lis
 
 def _base(name: str, url: str) -> str:
     """The base endpoint, without what every sender appends to it."""
+    import re
+
     from otel_usage import settings
     from otel_usage.errors import ConfigurationError
 
+    if not url.strip():
+        raise ConfigurationError(f"{name} is empty.", "It must be an http:// or https:// address.")
     try:
         checked = settings.load({"OTEL_USAGE_ENDPOINT": url}, strict=True).endpoint
     except ConfigurationError as error:  # it names another variable; the remedy is the same
-        raise ConfigurationError(f"{name} cannot be used.", error.hint) from None
+        # What is no plain address may hold a credential.
+        shown = f" {url}" if re.fullmatch(r"[\w.:/-]+", url) else ""
+        raise ConfigurationError(f"{name}{shown} cannot be used.", error.hint) from None
     return checked.removesuffix(settings.TRACES_PATH)

@@ -1,6 +1,6 @@
 """`otel-usage ingest`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -37,23 +37,59 @@ def ingest(
     """
     from otel_usage import settings
     from otel_usage.cli import output, session
+    from otel_usage.errors import JournalUnavailableError
     from otel_usage.exporter import store
     from otel_usage.exporter.ingest import run as ingesting
+    from otel_usage.exporter.paths import StorePaths
 
-    if follow and ingesting.STANDARD_INPUT in files:
-        raise typer.BadParameter("--follow needs files or folders, and standard input is neither")
+    if follow:
+        _require_lasting(files)
     # Whatever applications on this machine do with their records: these go into the store.
     chosen = replace(settings.load(strict=True, database=database), exporter="duckdb", is_exporter_set=True)
     store.require_usable(chosen.database)
-    with _until_interrupted(follow) as ended, session.store_errors(chosen.database), output.working("Ingesting") as bar:
-        progress = (lambda _done, _total: None) if follow else bar
+    looking_on = _following() if follow else output.working("Ingesting")
+    with _until_interrupted(follow) as ended, session.store_errors(chosen.database), looking_on as progress:
         wishes = ingesting.Wishes(files, follow, timeout, output.announce, progress, ended)
         outcome = ingesting.run(chosen, wishes)
     output.write_lines([_summary(outcome)])
+    if outcome.totals.bad:
+        rejected = StorePaths.of(chosen.database).rejected
+        output.announce(f"Where bad messages stand is noted in {rejected}; their bytes are left in their files alone.")
     if outcome.remaining:
-        output.announce(f"{outcome.remaining} records are not committed yet. `otel-usage doctor` looks for the cause.")
+        waiting = "1 record is" if outcome.remaining == 1 else f"{outcome.remaining} records are"
+        output.announce(f"{waiting} not committed yet. `otel-usage doctor` looks for the cause.")
+    if outcome.trouble is not None:
+        if isinstance(outcome.trouble, JournalUnavailableError):
+            output.announce("There was no room for all of it; the next run reads on from there.")
+        raise outcome.trouble
     if not outcome.is_whole:
         raise typer.Exit(1)
+
+
+def _require_lasting(files: list[str]) -> None:
+    """Refuse what cannot be read on where it was left; what is missing may become what can."""
+    from pathlib import Path
+
+    from otel_usage.exporter.ingest.run import STANDARD_INPUT
+
+    for name in files:
+        if name == STANDARD_INPUT:
+            raise typer.BadParameter("--follow needs files or folders, and standard input is neither")
+        path = Path(name)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise typer.BadParameter(f"--follow needs files or folders, and {name} is neither; leave --follow out")
+
+
+@contextmanager
+def _following() -> "Iterator[Callable[[int, int], None]]":
+    """What has no end has no progress; whoever sits before it learns that it goes on, and how to end it."""
+    import sys
+
+    from otel_usage.cli import output
+
+    if sys.stderr.isatty():
+        output.announce("Following; Ctrl+C ends it.")
+    yield lambda _done, _total: None
 
 
 @contextmanager
@@ -76,18 +112,36 @@ def _until_interrupted(follow: bool) -> "Iterator[Event]":
 
 
 def _summary(outcome: "Outcome") -> str:
+    """What was read and what became of it, in numbers that add up."""
     totals, taken = outcome.totals, outcome.totals.taken
+    read = f"{_counted(totals.files, 'file')}, {_counted(taken.spans, 'span')}"
     parts = [
-        f"{totals.files} files, {taken.spans} spans: {taken.requests} requests kept",
-        f"{taken.skipped} skipped",
-        f"{'?' if outcome.duplicates is None else outcome.duplicates} duplicates",
+        f"{_counted(taken.requests, 'request')} ({_fate(outcome)})",
+        _counted(taken.skipped, "other span"),
         f"{taken.rejected} rejected",
-        f"{totals.bad} bad lines",
     ]
     if taken.left_out:
         parts.insert(2, f"{taken.left_out} left out")
+    if not (totals.files or taken.spans):
+        parts = ["nothing new"]
+    if totals.bad:
+        parts.append(_counted(totals.bad, "bad message"))
     if totals.unfinished:
-        parts.append(f"{totals.unfinished} unfinished")
+        parts.append(_counted(totals.unfinished, "unfinished file"))
+    if totals.unreadable:
+        parts.append(f"{totals.unreadable} not read")
     if totals.other_signals:
-        parts.append(f"{totals.other_signals} messages of logs, metrics or profiles")
-    return ", ".join(parts)
+        parts.append(f"{_counted(totals.other_signals, 'message')} of logs, metrics or profiles")
+    return f"{read}: {', '.join(parts)}"
+
+
+def _fate(outcome: "Outcome") -> str:
+    rows = outcome.rows
+    if rows is None:
+        return "new or already there: not known"
+    waiting = f", {rows.waiting} waiting to be committed" if rows.waiting else ""
+    return f"{_counted(rows.new, 'new row')}, {rows.known} already there{waiting}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -89,7 +89,7 @@ def launcher() -> Iterator[Finding]:
     beside = Path(sys.executable).with_name(LAUNCHER)
     path = beside if beside.exists() else shutil.which(LAUNCHER)
     if path is not None:
-        yield Finding(OK, "launcher", f"{path}.")
+        yield Finding(OK, "launcher", f"{LAUNCHER} is there: {path}.")
         return
     remedy = "Activate the environment of the application, or install opentelemetry-instrumentation in it."
     yield Finding(ATTENTION, "launcher", f"{LAUNCHER} is neither beside this command nor on PATH.", remedy)

@@ -45,7 +45,8 @@ def _answers(settings: Settings) -> Iterator[Finding]:
 
 def _noted(state: Forwarding) -> Iterator[Finding]:
     last = "none yet" if state.succeeded_at is None else f"the last at {moment(state.succeeded_at)}"
-    yield Finding(OK, "endpoint", f"{state.forwarded} records were forwarded from this journal, {last}.")
+    were = "1 record was" if state.forwarded == 1 else f"{state.forwarded} records were"
+    yield Finding(OK, "endpoint", f"{were} forwarded from this journal, {last}.")
     if state.error is not None and state.failed_at is not None:
         message = f"The last attempt failed at {moment(state.failed_at)}: {state.error}"
         yield Finding(ATTENTION if state.needs_help else NOTE, "endpoint", message)

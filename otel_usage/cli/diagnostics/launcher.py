@@ -61,7 +61,7 @@ def _start(invocation: Invocation, answer: Answer, facts: Facts, settings: Setti
     if expected and settings.exporter != "none" and not facts["attached"]:
         message = f"Spans are made by {facts['provider']}, which otel-usage cannot follow."
         return _blocking(message, "Let the application set a TracerProvider of opentelemetry-sdk.")
-    return Finding(OK, "launcher", f"{answer.launcher}.")
+    return Finding(OK, "launcher", f"{answer.launcher} takes effect.")
 
 
 def _other_environment(invocation: Invocation, answer: Answer) -> Finding | None:

@@ -6,6 +6,7 @@ spans are lost; a row that came is removed. What a hop answers is `hops`'s, how 
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from otel_usage.cli.diagnostics import hops
@@ -73,9 +74,12 @@ def _health(settings: Settings, address: str | None) -> Iterator[Finding]:
     if told is None:
         remedy = f"Start it, or correct {HEALTH}; its log says why it ended."
         yield Finding(ATTENTION, "health", f"No Collector tells its health at {address}.", remedy)
-    elif told[0] != 200:
-        remedy = "Look at its log."
-        yield Finding(ATTENTION, "health", f"The Collector at {address} is not ready: {told[0]}.", remedy)
+    elif told[0] == HTTPStatus.SERVICE_UNAVAILABLE:
+        message = f"The Collector at {address} says that it is not ready (503)."
+        yield Finding(ATTENTION, "health", message, "Look at its log.")
+    elif told[0] != HTTPStatus.OK:
+        message = f"What listens at {address} answers {told[0]}: it tells no health of a Collector."
+        yield Finding(NOTE, "health", message, f"Correct {HEALTH}, or the path of the extension health_check.")
     else:
         yield Finding(OK, "health", f"The Collector at {address} says that it is ready.")
 

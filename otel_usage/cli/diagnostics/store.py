@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from otel_usage.cli.diagnostics import forwarding
-from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, moment
+from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, counted, moment
 from otel_usage.errors import OtelUsageError
 from otel_usage.exporter import deployment_key, leadership, losses, pending, store
 from otel_usage.exporter.forwarder.state import destination
@@ -106,7 +106,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
         return
     size = settings.database.stat().st_size
     inserted, removed = (int(found.info.get(name, "0")) for name in ("inserted", "removed"))
-    message = f"{settings.database} opens: {inserted - removed} requests committed so far, {size} bytes."
+    message = f"{settings.database} opens: {counted(inserted - removed, 'request')} committed so far, {size} bytes."
     yield Finding(OK, "store", message)
     yield from _key(settings, found)
     yield from _losses(found)
@@ -151,9 +151,15 @@ def _endpoint(settings: Settings) -> Iterator[Finding]:
         yield _loss(reason, noted.records, when, _FORWARDING_REMEDIES)
 
 
+def _told(reason: str, records: int) -> str:
+    """How many, and of what: the reasons are names for those who query the store."""
+    meaning = _MEANINGS.get(reason)
+    return f"{records} {reason}" + (f" ({meaning})" if meaning else "")
+
+
 def _loss(reason: str, records: int, noticed_at: datetime, remedies: Mapping[str, str]) -> Finding:
     recent = datetime.now(UTC).replace(tzinfo=None) - _RECENT
-    message = f"{records} {reason}, last noticed {noticed_at:%Y-%m-%d %H:%M} UTC."
+    message = f"{_told(reason, records)}, last noticed {noticed_at:%Y-%m-%d %H:%M} UTC."
     status = ATTENTION if reason in losses.LOST and noticed_at >= recent else NOTE
     return Finding(status, "losses", message, remedies.get(reason, ""))
 
@@ -161,11 +167,24 @@ def _loss(reason: str, records: int, noticed_at: datetime, remedies: Mapping[str
 def _pending_losses(waiting: pending.Pending) -> Iterator[Finding]:
     for loss in waiting.losses:
         since = "" if loss.since is None else f", since {moment(loss.since)}"
-        message = f"{loss.records} {loss.reason}{since}, not in the store's count yet."
+        message = f"{_told(loss.reason, loss.records)}{since}, not in the store's count yet."
         status = ATTENTION if loss.reason in losses.LOST else NOTE
         yield Finding(status, "losses", message, _LOSS_REMEDIES.get(loss.reason, ""))
 
 
+_MEANINGS: Final = {
+    losses.JOURNAL_FULL: "records for which the journal had no room",
+    losses.WRITE_ERROR: "records that could not be written",
+    losses.ENCODE_ERROR: "records that could not be made",
+    losses.TORN_LINE: "records whose process died while it wrote them",
+    losses.REJECTED: "records, or what was to become one, that can never be rows",
+    losses.ANONYMOUS_LEFT_OUT: "requests with neither token nor user, left out as OTEL_USAGE_ANONYMOUS says",
+    losses.TOKEN_UNIDENTIFIED: "requests whose token got no id",
+    losses.VALUE_TRUNCATED: "values that were too long, and cut",
+    losses.TEXT_REPLACED: "values that were no text, with replacement characters",
+    losses.NUMBER_CLAMPED: "numbers beyond their column, and clamped",
+    losses.NOT_A_REQUEST: "received spans that are no HTTP requests",
+}
 _LOSS_REMEDIES: Final = {
     losses.JOURNAL_FULL: "Raise OTEL_USAGE_JOURNAL_MAX_BYTES, or find what kept records from leaving the journal.",
     losses.WRITE_ERROR: "Check the disk of the journal: space, permissions.",
@@ -185,14 +204,16 @@ def _journal(settings: Settings) -> Iterator[Finding]:
     waiting = pending.pending(paths)
     bound = settings.journal_max_bytes
     oldest = "" if waiting.oldest is None else f", the oldest since {moment(waiting.oldest)}"
-    message = f"{waiting.records} records wait{oldest}; {waiting.bytes} of {bound} bytes."
+    wait = "1 record waits" if waiting.records == 1 else f"{waiting.records} records wait"
+    message = f"{wait}{oldest}; {waiting.bytes} of {bound} bytes."
     if waiting.bytes * 2 >= bound:
         remedy = "See what is said of the endpoint." if _is_forwarded(settings) else "Close whatever holds the store."
         yield Finding(ATTENTION, "journal", message, f"{remedy} Then: otel-usage sync")
     else:
         yield Finding(OK, "journal", message)
     if waiting.rejected:
-        message = f"{waiting.rejected} rejected lines lie in {paths.rejected}."
+        lie = "1 rejected line lies" if waiting.rejected == 1 else f"{waiting.rejected} rejected lines lie"
+        message = f"{lie} in {paths.rejected}."
         yield Finding(ATTENTION, "journal", message, "Look at the reasons in them; delete the files when done.")
     yield from _pending_losses(waiting)
 

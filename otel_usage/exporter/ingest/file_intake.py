@@ -25,6 +25,9 @@ from otel_usage.settings import Settings
 _BATCH: Final = 128  # messages and spans
 _FLUSH_MILLISECONDS: Final = 30_000
 _POLL_SECONDS: Final = 0.2
+_UNFINISHED: Final = (
+    "ends within a message. A Collector may still write it, then the next run reads on; or it was not copied whole."
+)
 _TRACES: Final = b'"resourceSpans"'
 _OTHER_SIGNAL: Final = re.compile(rb'\s*\{\s*"resource(?:Logs|Metrics|Profiles)"')
 
@@ -154,7 +157,7 @@ class FileIntake:
                 is_whole = False
                 self.totals.unfinished += 1
                 self.totals.cut_off += not is_awaited
-                self.say(f"{where(name, message)}: ends within a message, which the Collector may still be writing")
+                self.say(f"{where(name, message)}: {_UNFINISHED}")
         self._keep()
         if is_whole:
             on_kept()

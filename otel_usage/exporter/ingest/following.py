@@ -52,6 +52,7 @@ class Place:
 
     Attributes:
         intake: As given.
+        is_there: Whether the last look has found anything: the folder, or a file.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Place:
         self._folder = path if is_folder else path.parent
         self._only = None if is_folder else path.name
         self.intake = intake
+        self.is_there = True
         self._positions = positions
         self._follows = follows
         self._max_open = max_open
@@ -87,6 +89,7 @@ class Place:
         """
         files = self._files()
         there = {found.key for found in files}
+        self.is_there = bool(files) or self._only is None
         self._left_alone &= there  # a new file may have the inode of an old one
         try:
             for found in files:
@@ -97,6 +100,7 @@ class Place:
                 with self._leaving(self._opened[key].path, key):
                     self._read_on(key)
                     self._finish(key)
+            self._read &= there
             if self._lists:
                 self._positions.forget_others(there)
         finally:
@@ -114,6 +118,8 @@ class Place:
 
     def _files(self) -> list[_Found]:
         """Every file, in the order in which they are to be read."""
+        if self._only is not None and (self._folder / self._only).is_dir():  # it was not there before
+            self._folder, self._only = self._folder / self._only, None
         names = _names(self._folder) if self._lists else [self._only or ""]
         found = []
         for name in in_order(name for name in names if self._is_meant(name)):
@@ -154,12 +160,14 @@ class Place:
     def _read_on(self, key: str) -> None:
         opened = self._opened[key]
         before = opened.file.read
-        self.intake.read(opened.file, str(opened.path), lambda: self._remember(key, opened.file))
+        try:
+            self.intake.read(opened.file, str(opened.path), lambda: self._remember(key, opened.file))
+        finally:
+            if opened.file.read > opened.known and opened.file.is_known and key not in self._read:
+                self._read.add(key)
+                self.intake.totals.files += 1
         if opened.file.read > before:
             self._opened[key] = self._opened.pop(key)  # the last of all to be closed
-        if opened.file.read > opened.known and key not in self._read:
-            self._read.add(key)
-            self.intake.totals.files += 1
 
     def _pass_over(self, found: _Found) -> None:
         self._seen[found.key] = found

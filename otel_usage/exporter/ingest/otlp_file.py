@@ -51,6 +51,11 @@ class OTLPFile:
         self._framing: Framing | None = None
 
     @property
+    def is_known(self) -> bool:
+        """Whether it has said enough to be one of a Collector's."""
+        return self._framing is not None
+
+    @property
     def offset(self) -> int:
         """Up to here, after decompression, the file is dealt with."""
         return self._framing.offset if self._framing is not None else self._start[0]
@@ -114,7 +119,7 @@ class OTLPFile:
         framing = detect(start)
         if framing is None:
             raise UnknownFormatError(
-                "This is neither OTLP JSON lines nor protobuf with lengths, as a Collector writes."
+                "This is neither OTLP JSON lines nor protobuf with lengths, as the Collector's file exporter writes."
             )
         return framing(*self._start)
 

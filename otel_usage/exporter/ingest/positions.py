@@ -90,6 +90,7 @@ class Positions:
         if not is_kept:
             self._state = _State()
         self._state.store = self._state.store or store
+        self._saved: bytes | None = None
 
     def of(self, key: str) -> Position | None:
         """The position in a file, by its device and inode."""
@@ -110,13 +111,17 @@ class Positions:
             store: Which store it is about, if that is known only now.
         """
         self._state.store = self._state.store or store
+        data = msgspec.json.encode(self._state)
+        if data == self._saved:
+            return
         draft = self._path.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
             make_private_folder(self._path.parent)
             draft.unlink(missing_ok=True)
             draft.touch(0o600)
-            draft.write_bytes(msgspec.json.encode(self._state))
+            draft.write_bytes(data)
             draft.replace(self._path)
+            self._saved = data
 
     def _load(self) -> _State:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):

@@ -4,30 +4,30 @@ Decides what is read and when. How it is read and kept is `file_intake`'s and `f
 """
 
 import contextlib
+import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from otel_usage.errors import JournalUnavailableError, OTLPDecodeError, StoreError
 from otel_usage.exporter import reading
-from otel_usage.exporter.duckdb_errors import mapped_errors
 from otel_usage.exporter.ingest.file_intake import FileIntake, Say, Totals
 from otel_usage.exporter.ingest.following import MAX_OPEN, Place
 from otel_usage.exporter.ingest.otlp_file import OTLPFile
 from otel_usage.exporter.ingest.positions import Positions
+from otel_usage.exporter.ingest.rows import Rows, Standing, rows_between, standing
 from otel_usage.exporter.paths import StorePaths
+from otel_usage.exporter.pending import pending
 from otel_usage.exporter.recorder import Recorder
-from otel_usage.exporter.store import connect_read_only
 from otel_usage.settings import Settings
 
 STANDARD_INPUT: Final = "-"
 _STANDARD_INPUT_FD: Final = 0
 _LOOK_SECONDS: Final = 0.5
-_STORE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,16 @@ class Outcome:
 
     Attributes:
         totals: What became of the files.
-        duplicates: Requests that the store had already, those of other processes meanwhile included; None if the store
-            could not be asked.
-        remaining: Records that are not committed yet.
+        rows: What became of their requests; None if the store could not be asked, or has also met records of other
+            processes meanwhile, which it does not tell from these.
+        remaining: Records in the journal that are not committed yet, those of other processes included.
+        trouble: Why the run ended early, or the journal could not be committed.
     """
 
     totals: Totals
-    duplicates: int | None
+    rows: Rows | None
     remaining: int
+    trouble: StoreError | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -74,32 +76,32 @@ class Outcome:
 
 
 def run(settings: Settings, wishes: Wishes) -> Outcome:
-    """Keep the requests of files, and have them committed into the store, which is made if it is missing.
-
-    Raises:
-        StoreError: They cannot be kept or committed.
-    """
+    """Keep the requests of files, and have them committed into the store, which is made if it is missing."""
     paths = StorePaths.of(settings.database)
-    was_there = paths.database.exists()
-    before = _standing(paths)
+    before = standing(paths)
     recorder = Recorder(settings)
     reader = _Reader(settings, recorder, wishes, before)
+    trouble, remaining = None, 0
     try:
-        reader.read()
-    finally:
-        recorder.remove()
-    remaining = 0
-    if paths.segments():
-        remaining = reading.sync(settings, timeout_seconds=wishes.timeout_seconds, progress=wishes.progress).remaining
-    after = _standing(paths)
+        try:
+            reader.read()
+        finally:
+            recorder.remove()
+        if paths.segments():
+            synced = reading.sync(settings, timeout_seconds=wishes.timeout_seconds, progress=wishes.progress)
+            remaining = synced.remaining
+    except StoreError as error:
+        trouble, remaining = error, pending(paths).records
+    after = standing(paths)
     reader.belongs_to(after)
-    return Outcome(reader.intake.totals, _met(before, after, was_there), remaining)
+    totals = reader.intake.totals
+    return Outcome(totals, rows_between(before, after, totals.taken.requests, remaining), remaining, trouble)
 
 
 class _Reader:
     """Reads the files of one run, one after the other."""
 
-    def __init__(self, settings: Settings, recorder: Recorder, wishes: Wishes, store: "_Standing | None") -> None:
+    def __init__(self, settings: Settings, recorder: Recorder, wishes: Wishes, store: Standing | None) -> None:
         self._wishes = wishes
         self._size = 0
         self.intake = FileIntake(
@@ -112,8 +114,11 @@ class _Reader:
         )
         paths = StorePaths.of(settings.database)
         made_at = store.made_at if store is not None else None
+        self._troubles: dict[str, OSError] = {}
+        self._found: set[str] = set()
         self._places: dict[str, tuple[Place, Positions]] = {}
-        names = [name for name in dict.fromkeys(wishes.files) if wishes.follow or _is_lasting(name)]
+        self._names = list(_distinct(wishes.files, follow=wishes.follow))
+        names = [name for name in self._names if wishes.follow or _is_lasting(name)]
         for name in names:
             path = Path(name).absolute()
             positions = Positions(paths, path, store=made_at)
@@ -122,9 +127,9 @@ class _Reader:
 
     def read(self) -> None:
         """Read what there is; where files are followed, until it is ended."""
-        self._size = sum(map(self._size_of, self._wishes.files))
+        self._size = sum(map(self._size_of, self._names))
         try:
-            for name in dict.fromkeys(self._wishes.files):
+            for name in self._names:
                 if name in self._places:
                     self._look(name)
                 else:
@@ -137,8 +142,9 @@ class _Reader:
                 raise
         for place, _ in self._places.values():
             place.close()
+        self.intake.totals.unreadable += sum(map(self._is_unread, self._troubles))
 
-    def belongs_to(self, store: "_Standing | None") -> None:
+    def belongs_to(self, store: Standing | None) -> None:
         """What was read is in this store."""
         for _, positions in self._places.values():
             positions.save(store.made_at if store is not None else None)
@@ -149,10 +155,34 @@ class _Reader:
         return 0
 
     def _look(self, name: str) -> None:
+        place, _ = self._places[name]
         try:
-            self._places[name][0].look()
+            place.look()
+            if not place.is_there:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as error:
-            self.intake.cannot_read(name, error)
+            self._say(name, error)
+            self._troubles[name] = error
+        else:
+            self._troubles.pop(name, None)
+            self._found.add(name)
+
+    def _say(self, name: str, error: OSError) -> None:
+        """Say what is wrong with a place, once, and again only where something else is."""
+        last = self._troubles.get(name)
+        if last is not None and last.errno == error.errno:
+            return
+        if not self._wishes.follow:
+            text = f"{name}: {error.strerror}"
+        elif isinstance(error, FileNotFoundError):
+            text = f"{name} is not there{' any more' * (name in self._found)}: it is read as soon as it is."
+        else:
+            text = f"{name}: {error.strerror}. It is read as soon as it can be."
+        self._wishes.say(text)
+
+    def _is_unread(self, name: str) -> bool:
+        """Whether there is something of a place, or may have been, that was not read."""
+        return name not in self._found or not isinstance(self._troubles[name], FileNotFoundError)
 
     def _read_once(self, name: str) -> None:
         try:
@@ -180,6 +210,15 @@ class _Reader:
         self.intake.finish(file, shown, is_complete=not is_regular, is_awaited=False)
 
 
+def _distinct(names: Iterable[str], *, follow: bool) -> Iterable[str]:
+    """Every file once, whatever it is called; what is followed may be another file by another name later."""
+    identity = os.path.abspath if follow else os.path.realpath
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(name if name == STANDARD_INPUT else identity(name), name)
+    return found.values()
+
+
 def _is_lasting(name: str) -> bool:
     """Whether it is a folder or a regular file, so that the next run can read on."""
     if name == STANDARD_INPUT:
@@ -189,34 +228,3 @@ def _is_lasting(name: str) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(mode) or stat.S_ISREG(mode)
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """A store at one moment: when it was made, which tells it from others, and how many duplicates it has met."""
-
-    made_at: str
-    duplicates: int
-
-
-def _standing(paths: StorePaths) -> _Standing | None:
-    """None if there is no store, or it cannot be asked now."""
-    try:
-        with (
-            mapped_errors(paths.database),
-            connect_read_only(paths.database, wait_seconds=_STORE_SECONDS) as connection,
-        ):
-            row = connection.execute(
-                "SELECT min(applied_at)::VARCHAR, (SELECT value::BIGINT FROM store_info WHERE name = 'duplicate')"
-                " FROM schema_migrations"
-            ).fetchone()
-    except StoreError:
-        return None
-    return _Standing(*row) if row is not None else None
-
-
-def _met(before: _Standing | None, after: _Standing | None, was_there: bool) -> int | None:
-    """Duplicates between two moments; None if one of them could not be asked."""
-    if after is None or (before is None and was_there):
-        return None
-    return after.duplicates - (before.duplicates if before is not None else 0)

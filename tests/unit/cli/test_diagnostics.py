@@ -1,6 +1,7 @@
 """What doctor finds, each fault made for real."""
 
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -12,9 +13,10 @@ import pytest
 from otel_usage import settings
 from otel_usage.cli import diagnostics
 from otel_usage.cli.diagnostics import ATTENTION, NOTE, OK, Finding, probe
+from otel_usage.cli.diagnostics.store import _MEANINGS
 from otel_usage.exporter.committer import drain
 from otel_usage.exporter.journal import Journal
-from otel_usage.exporter.losses import LOST
+from otel_usage.exporter.losses import LOST, REASONS
 from otel_usage.exporter.paths import StorePaths
 from otel_usage.exporter.store import key_check
 from tests.golden import store
@@ -169,7 +171,7 @@ def test_what_was_lost_lately_needs_attention(database: Path, reason: str, notic
     """Old losses and what is left out on purpose are noted."""
     change(database, "INSERT INTO losses VALUES (?, 7, ?, NULL, NULL)", noticed_at, reason)
     (found,) = examine(database, "losses")
-    assert (found.status, found.message.split(",")[0]) == (status, f"7 {reason}")
+    assert (found.status, found.message.split(" (")[0]) == (status, f"7 {reason}")
 
 
 @pytest.mark.parametrize(
@@ -187,11 +189,23 @@ def test_every_loss_has_its_reason_time_and_remedy(database: Path, reason: str, 
     journal.close()
     (found,) = examine(database, "losses")
     assert found.status == status and bool(found.remedy) == has_remedy
-    assert found.message.startswith(f"5 {reason}, since {datetime.now(UTC):%Y}")
+    assert re.match(rf"5 {reason} \([^)]+\), since {datetime.now(UTC):%Y}", found.message)
     drain(StorePaths.of(database))
     (stored,) = examine(database, "losses")
     assert (stored.status, stored.remedy) == (status, found.remedy)
-    assert stored.message.startswith(f"5 {reason}, last noticed {datetime.now(UTC):%Y}")
+    assert re.match(rf"5 {reason} \([^)]+\), last noticed {datetime.now(UTC):%Y}", stored.message)
+
+
+def test_a_reason_of_another_version(database: Path) -> None:
+    """What it means is not known here; it is told all the same."""
+    change(database, "INSERT INTO losses VALUES (now()::TIMESTAMP, 7, 'eaten', NULL, NULL)")
+    (found,) = examine(database, "losses")
+    assert found.message.startswith("7 eaten, last noticed ")
+
+
+def test_every_reason_has_a_meaning() -> None:
+    """A name is for whoever queries the store, not for whoever reads this."""
+    assert _MEANINGS.keys() == set(REASONS)
 
 
 def test_a_journal_half_full_needs_attention(database: Path) -> None:
@@ -202,7 +216,7 @@ def test_a_journal_half_full_needs_attention(database: Path) -> None:
         (found,) = examine(database, "journal", OTEL_USAGE_JOURNAL_MAX_BYTES=str(1 << 20))
     finally:
         journal.close()
-    assert found.status == ATTENTION and found.message.startswith("1 records wait, the oldest since 20")
+    assert found.status == ATTENTION and found.message.startswith("1 record waits, the oldest since 20")
 
 
 def test_rejected_lines_and_where_they_lie_are_said(database: Path) -> None:
@@ -212,6 +226,8 @@ def test_rejected_lines_and_where_they_lie_are_said(database: Path) -> None:
     (rejected / "one.jsonl").write_text("{}\n{}\n")
     found = examine(database, "journal")
     assert found[-1].status == ATTENTION and found[-1].message == f"2 rejected lines lie in {rejected}."
+    (rejected / "one.jsonl").write_text("{}\n")
+    assert examine(database, "journal")[-1].message == f"1 rejected line lies in {rejected}."
 
 
 def test_what_the_system_refuses_is_a_finding(tmp_path: Path) -> None:

@@ -48,9 +48,16 @@ def test_hops_are_those_named_else_those_behind_the_first(
 
 @contextlib.contextmanager
 def answering(
-    status: int, body: bytes = b"", health: dict[str, Any] | None = None, **headers: str
+    status: int, body: bytes = b"", health: dict[str, Any] | int | None = None, **headers: str
 ) -> Iterator[tuple[str, list[Any]]]:
-    """A server that answers every POST with this; its base URL, and the headers and bodies that came."""
+    """A server that answers every POST with this; its base URL, and the headers and bodies that came.
+
+    Args:
+        status: Of the answers.
+        body: Of the answers.
+        health: What it tells of it; a status where it tells nothing in JSON.
+        headers: Of the answers.
+    """
     came: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,7 +66,10 @@ def answering(
             self.answer(status, body, headers)
 
         def do_GET(self) -> None:
-            self.answer(404 if health is None else 200, json.dumps(health).encode(), {})
+            asked, told = 404 if health is None else 200, json.dumps(health).encode()
+            if isinstance(health, int):
+                asked, told = health, b"<html>"
+            self.answer(asked, told, headers)
 
         def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
@@ -123,10 +133,14 @@ def ask(*urls: str, seconds: float = 5, **environ: str) -> list[Heard]:
         (200, b'{"partialSuccess":{}}', None),
         (200, b'{"partialSuccess":{"rejectedSpans":"0"}}', FINE),
         (200, b"{}", {"status": "ok"}),
+        *((200, b"{}", asked) for asked in (200, 302, 401, 403, 404, 405, 429, 500, 503)),
     ],
 )
-def test_what_takes_a_trial_request(status: int, body: bytes, health: dict[str, Any] | None) -> None:
-    """The answers of OTLP receivers; one of ours is known by its health."""
+def test_what_takes_a_trial_request(status: int, body: bytes, health: dict[str, Any] | int | None) -> None:
+    """The answers of OTLP receivers; one of ours is known by its health. What another says of its health is no matter.
+
+    The receiver of a Collector has none: it answers 404, and notes nothing.
+    """
     with answering(status, body, health) as (url, came):
         (heard,) = ask(url)
     assert (heard.trouble, heard.is_collect) == (None, health is FINE)
@@ -215,11 +229,13 @@ def test_credentials_go_to_the_first_hop_only() -> None:
     assert tokens[0] not in repr(heard)
 
 
-@pytest.mark.parametrize(("status", "body", "expected"), [(200, b"{}", "ok"), (503, b"", "attention")])
+@pytest.mark.parametrize(
+    ("status", "body", "expected"), [(200, b"{}", "ok"), (503, b"", "attention"), (404, b"", "note")]
+)
 def test_the_health_of_the_collector_of_this_machine(
     status: int, body: bytes, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What it answers at the address that the variable says; nobody there needs attention too."""
+    """What it answers at the address that the variable says; nobody there needs attention too. 404 is no illness."""
     monkeypatch.setattr(hops, "health", lambda url, transport: (status, None) if url.endswith(":1") else None)
     chosen = settings.load({}, strict=True, database=tmp_path / "usage.duckdb")
     for address, wanted in (("127.0.0.1:1", expected), ("127.0.0.1:2", "attention")):

@@ -13,7 +13,7 @@ from otel_usage.exporter.committer import Leadership, drain
 from otel_usage.exporter.ingest import following
 from otel_usage.exporter.ingest.file_intake import FileIntake
 from otel_usage.exporter.ingest.following import Place
-from otel_usage.exporter.ingest.positions import Positions
+from otel_usage.exporter.ingest.positions import Position, Positions
 from otel_usage.exporter.ingest.rotation import in_order, is_rotated, origin
 from otel_usage.exporter.ingest.run import Outcome, Wishes, run
 from otel_usage.exporter.journal import Journal
@@ -51,9 +51,9 @@ def ingest(folder: Path, *files: object, said: Said | None = None, journal_max_b
 
 
 def told(outcome: Outcome) -> tuple[int, int, int | None, int]:
-    """Files, requests kept, duplicates, bad messages."""
+    """Files, requests, those of them that the store had already, bad messages."""
     totals = outcome.totals
-    return totals.files, totals.taken.requests, outcome.duplicates, totals.bad
+    return totals.files, totals.taken.requests, outcome.rows and outcome.rows.known, totals.bad
 
 
 def forget(folder: Path) -> None:
@@ -449,3 +449,65 @@ def test_a_file_with_the_inode_of_one_that_was_left_alone(place: Place, source: 
     assert kept(place) == 1
     assert place._left_alone == set()
     place.close()
+
+
+def test_files_are_counted_once(place: Place, source: Path) -> None:
+    """Each file that said something, however often it was looked at, also after it was replaced or removed."""
+    path = source / ACTIVE
+    path.touch()
+    assert kept(place) == 0
+    path.write_bytes(lines([1]))
+    assert kept(place) == 1
+    with path.open("ab") as file:
+        file.write(lines([2]))
+    assert kept(place) == 1
+    (source / "new").write_bytes(lines([3]))
+    (source / "new").rename(path)
+    assert kept(place) == 1
+    path.unlink()
+    assert kept(place) == 0
+    assert not place.is_there
+    assert place.intake.totals.files == 2
+    place.close()
+
+
+def test_a_folder_that_is_made_later(tmp_path: Path, source: Path) -> None:
+    """What was followed as a file turns out to be a folder; one that is gone for a moment is not forgotten."""
+    recorder = Recorder(settings_of(tmp_path))
+    intake = FileIntake(settings_of(tmp_path), recorder, say=Said(), is_ended=lambda: False, patience_seconds=10)
+    folder = source / "later"
+    place = Place(folder, intake, Positions(paths_of(tmp_path), folder, store=None), follows=True)
+    assert kept(place) == 0 and not place.is_there
+    folder.mkdir()
+    assert kept(place) == 0 and place.is_there
+    (folder / ACTIVE).write_bytes(lines([1, 2]))
+    assert kept(place) == 2
+    folder.rename(source / "away")
+    with pytest.raises(FileNotFoundError):
+        place.look()
+    (source / "away").rename(folder)
+    with (folder / ACTIVE).open("ab") as file:
+        file.write(lines([3]))
+    assert kept(place) == 1
+    place.close()
+    recorder.remove()
+
+
+def test_other_files_are_not_counted(tmp_path: Path, source: Path) -> None:
+    """What is no file of a Collector's was looked at, and not read."""
+    (source / "README").write_text("what this folder is for")
+    assert ingest(tmp_path, source).totals.files == 0
+
+
+def test_what_is_remembered_is_written_where_it_is_new(tmp_path: Path, source: Path) -> None:
+    """Following thousands of files that say nothing new writes nothing."""
+    positions = Positions(paths_of(tmp_path), source, store=None)
+    positions.put("1:2", Position(1, "", 1, 0))
+    positions.save()
+    (saved,) = (paths_of(tmp_path).journal / "ingested").iterdir()
+    before = saved.stat().st_ino, saved.stat().st_mtime_ns
+    positions.save()
+    assert (saved.stat().st_ino, saved.stat().st_mtime_ns) == before
+    positions.put("1:2", Position(2, "", 1, 0))
+    positions.save()
+    assert b'"read":2' in saved.read_bytes()

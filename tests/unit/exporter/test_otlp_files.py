@@ -20,6 +20,7 @@ from otel_usage.exporter.ingest.length_prefixed import LengthPrefixed
 from otel_usage.exporter.ingest.otlp_file import OTLPFile, UnknownFormatError, detect
 from otel_usage.exporter.ingest.unpacking import unpacked
 from otel_usage.exporter.otlp import decompressors
+from otel_usage.exporter.otlp.decoding import SpanData, decode_protobuf
 from otel_usage.exporter.otlp.wire import fields, length_delimited
 from tests.unit.exporter.exported import FORMATS, WHOLE, frame, frames, line, lines, packed_frames, request, zstd
 
@@ -137,6 +138,132 @@ def test_a_torn_message_and_those_glued_to_it(make: Callable[[Iterable[int]], by
         numbers, bad = fed(LengthPrefixed(), *(content[at : at + 97] for at in range(0, len(content), 97)))
         assert numbers == [1, *more]
         assert [(each.offset, each.length) for each in bad] == [(len(first), cut)]
+
+
+# What a message may end with, in the order of its fields: a cut within it leaves what still looks like a message.
+ENDINGS = ["attribute", "bytes", "status", "flags", "scope's schema", "resource's schema"]
+
+
+def ending_in(number: int, ending: str, text: str, count: int = 1) -> bytes:
+    """A request whose last field is this one, with ids like those of real spans."""
+    made = request(*range(number, number + count))
+    (resource,) = made.resource_spans
+    (scope,) = resource.scope_spans
+    for span in scope.spans:
+        digest = hashlib.sha256(span.span_id).digest()
+        span.trace_id, span.span_id = digest[:16], digest[16:24]
+    match ending:
+        case "attribute":
+            span.attributes.add(key="user_agent.original").value.string_value = text
+        case "bytes":
+            span.attributes.add(key="signature").value.bytes_value = text.encode()
+        case "status":
+            span.status.message = text
+        case "flags":
+            span.flags = 0x101
+        case "scope's schema":
+            scope.schema_url = text
+        case "resource's schema":
+            resource.schema_url = text
+    return made.SerializeToString()
+
+
+def spans_of(*messages: bytes) -> list[SpanData]:
+    """The spans of these messages."""
+    return [span for message in messages for scope in decode_protobuf(message) for span in scope.spans]
+
+
+def spans_fed(made: Framing, blocks: Iterable[bytes]) -> tuple[list[SpanData], list[tuple[int, int]]]:
+    """The spans of a file in these blocks; where the messages are that are none, and how long."""
+    spans: list[SpanData] = []
+    bad: list[tuple[int, int]] = []
+    for messages in (*map(made.feed, blocks), made.end()):
+        for message in messages:
+            try:
+                if not message.problem:
+                    spans += [span for scope in decode(message) or () for span in scope.spans]
+                    continue
+            except OTLPDecodeError as error:
+                made.reject(message, error.message)
+                continue
+            bad.append((message.offset, message.length))
+    return spans, bad
+
+
+@pytest.mark.parametrize("make", [bytes, zstd.compress], ids=["as it is", "zstd"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_message_cut_at_any_byte(ending: str, make: Callable[[bytes], bytes]) -> None:
+    """The torn one is told, all others are read, and nothing is made of two of them."""
+    torn, *others = [ending_in(number, ending, "x" * 40) for number in (1, 2, 3, 4)]
+    whole = frame(make(torn))
+    for cut in range(1, len(whole)):
+        content = whole[:cut] + b"".join(frame(make(each)) for each in others)
+        assert spans_fed(LengthPrefixed(), [content]) == (spans_of(*others), [(0, cut)]), cut
+
+
+@pytest.mark.parametrize("swallowed", [1, 2])
+@pytest.mark.parametrize("ending", ["attribute", "bytes", "status", "resource's schema"])
+def test_a_torn_message_of_just_the_size_of_those_behind_it(ending: str, swallowed: int) -> None:
+    """What is missing of it and what follows are as long as each other: where it should end, another begins."""
+    others = [ending_in(number, "flags", "") for number in (2, 3, 4)]
+    missing = sum(len(frame(each)) for each in others[:swallowed])
+    whole = frame(ending_in(1, ending, "x" * 900))
+    content = whole[:-missing] + b"".join(map(frame, others))
+    assert spans_fed(LengthPrefixed(), [content]) == (spans_of(*others), [(0, len(whole) - missing)])
+
+
+def test_a_message_that_holds_another_is_itself() -> None:
+    """Text that says what a message says is text, whoever wrote it: nobody makes rows of others by it."""
+    forged = frame(ending_in(66, "flags", "")).decode("latin-1").translate(dict.fromkeys(range(128, 256), "A"))
+    forged = frame(length_delimited(1, b"\x12" + forged[8:110].encode())).decode()
+    for ending in ("attribute", "status", "resource's schema"):
+        messages = [ending_in(1, ending, forged), ending_in(2, ending, f"{forged} and more"), ending_in(3, ending, "")]
+        for blocks in ([b"".join(map(frame, messages))], list(map(frame, messages))):
+            assert spans_fed(LengthPrefixed(), blocks) == (spans_of(*messages), [])
+
+
+@given(data=st.data())
+def test_one_of_many_messages_is_torn(data: st.DataObject) -> None:
+    """Every message but the torn one is read, whatever they end with, wherever it is cut and wherever blocks end."""
+    shapes = st.tuples(st.sampled_from(ENDINGS), st.text(max_size=60), st.integers(1, 3))
+    drawn = data.draw(st.lists(shapes, min_size=2, max_size=6))
+    messages = [ending_in(10 * n + 1, ending, text, count) for n, (ending, text, count) in enumerate(drawn)]
+    pieces = list(map(frame, messages))
+    torn = data.draw(st.integers(0, len(pieces) - 2))
+    cut = data.draw(st.integers(1, len(pieces[torn]) - 1))
+    start = sum(map(len, pieces[:torn]))
+    pieces[torn] = pieces[torn][:cut]
+    content = b"".join(pieces)
+    # With no more than the length of the next one, and nothing behind it, nobody can tell.
+    end = start + len(frame(messages[torn]))
+    places = st.integers(0, len(content)).filter(lambda place: place != end or end > start + cut + 4)
+    bounds = [0, *sorted(data.draw(st.lists(places, max_size=6))), len(content)]
+    blocks = [content[begin:end] for begin, end in itertools.pairwise(bounds)]
+    spans, bad = spans_fed(LengthPrefixed(), blocks)
+    del messages[torn]
+    assert (spans, bad) == (spans_of(*messages), [(start, cut)])
+
+
+def test_two_torn_messages_in_a_row() -> None:
+    """A Collector that was killed twice costs two messages, not three."""
+    first, second, *others = [frame(ending_in(number, "resource's schema", "x" * 60)) for number in (1, 2, 3, 4)]
+    for cut in range(len(first) - 40, len(first)):
+        spans, bad = spans_fed(LengthPrefixed(), [first[:cut] + second[:-9] + b"".join(others)])
+        assert spans == spans_of(*(each[4:] for each in others))
+        assert sum(length for _, length in bad) == cut + len(second) - 9
+
+
+def test_the_last_message_is_not_held_back() -> None:
+    """A whole one is given before anything follows it, and before what follows it is whole."""
+    messages = [ending_in(number, "attribute", "x" * 60) for number in (1, 2, 3)]
+    made = LengthPrefixed()
+    for message in messages:
+        assert [each.data for each in made.feed(frame(message))] == [message]
+    for split in range(1, 40):
+        made = LengthPrefixed()
+        first = made.feed(frame(messages[0]) + frame(messages[1])[:split])
+        assert [each.data for each in first] == messages[:1], split
+        assert [each.data for each in made.feed(frame(messages[1])[split:])] == messages[1:2]
 
 
 def test_a_message_that_is_none_is_told_and_the_next_is_found() -> None:
