@@ -100,12 +100,17 @@ def outlook(settings: Settings, found: Pending) -> str:
         return f"{waiting}."
     if leader is None:
         return f"{waiting}, and no process commits them now: `otel-usage sync` commits what is finished."
-    patience = _OVERDUE_INTERVALS * settings.commit_interval_seconds + _GRACE_SECONDS
-    if found.oldest is not None and time.time() - found.oldest > patience:
+    if is_overdue(settings, found):
         return f"{waiting}; {process_name(leader)} should have done it by now: see `otel-usage doctor`."
     return (
         f"{waiting}; they come within {settings.commit_interval_seconds:g} seconds. `otel-usage sync` waits for them."
     )
+
+
+def is_overdue(settings: Settings, found: Pending) -> bool:
+    """Whether a process that leads would have dealt with all that waits, if it were well."""
+    patience = _OVERDUE_INTERVALS * settings.commit_interval_seconds + _GRACE_SECONDS
+    return found.oldest is not None and time.time() - found.oldest > patience
 
 
 def sync(settings: Settings, *, timeout_seconds: float, progress: Callable[[int, int], None]) -> SyncResult:

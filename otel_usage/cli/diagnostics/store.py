@@ -8,7 +8,7 @@ from typing import Final
 from otel_usage.cli.diagnostics import forwarding
 from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, counted, moment
 from otel_usage.errors import OtelUsageError
-from otel_usage.exporter import deployment_key, leadership, losses, pending, store
+from otel_usage.exporter import deployment_key, leadership, losses, pending, reading, store
 from otel_usage.exporter.forwarder.state import destination
 from otel_usage.exporter.forwarder.state import load as load_forwarding
 from otel_usage.exporter.paths import StorePaths
@@ -219,12 +219,19 @@ def _journal(settings: Settings) -> Iterator[Finding]:
 
 
 def _leader(settings: Settings) -> Iterator[Finding]:
-    pid = leadership.leader_pid(StorePaths.of(settings.database))
+    paths = StorePaths.of(settings.database)
+    pid = leadership.leader_pid(paths)
     forwarded = _is_forwarded(settings)
     if pid is None:
         nobody = "No process commits now; reports and otel-usage sync commit what is pending."
-        message = "No process forwards now; otel-usage sync forwards what waits." if forwarded else nobody
+        yield Finding(
+            OK, "leader", "No process forwards now; otel-usage sync forwards what waits." if forwarded else nobody
+        )
+        return
+    who = leadership.process_name(pid).capitalize()
+    if not forwarded and reading.is_overdue(settings, pending.pending(paths)):
+        message = f"{who} leads and should have committed by now what waits."
+        remedy = "See its log. Where it is stopped: kill -CONT. Where it is hung, end it: another process leads then."
+        yield Finding(ATTENTION, "leader", message, remedy)
     else:
-        who, does = leadership.process_name(pid), "forwards" if forwarded else "commits"
-        message = f"{who[0].upper()}{who[1:]} {does} every {settings.commit_interval_seconds:g} seconds."
-    yield Finding(OK, "leader", message)
+        yield Finding(OK, "leader", f"{who} {'forwards' if forwarded else 'commits'}.")

@@ -49,8 +49,8 @@ def test_a_new_leader_within_two_intervals(tmp_path):
 
 
 def test_the_leader_is_stopped(tmp_path):
-    """While the leader stands still for many intervals the others serve and keep, a report says what is missing; once
-    it goes on everything is committed, once.
+    """While the leader stands still for many intervals the others serve and keep, a report says what is missing and
+    doctor who should have committed it; once it goes on everything is committed, once.
     """
     command = [*GUNICORN, "--timeout", "0"]
     with serve(tmp_path, "flask_app.py", command, OTEL_USAGE_COMMIT_INTERVAL="0.1") as site:
@@ -68,6 +68,8 @@ def test_the_leader_is_stopped(tmp_path):
         assert leader(site) == pid
         seen = overview(site)
         assert (seen["requests"], seen["uncommitted"]) == (100, asking - 100)
+        wait_for(lambda: "should have done it by now" in site.cli("report", "overview").stderr)
+        assert f"Process {pid} leads and should have committed" in site.cli("doctor").stdout
         os.kill(pid, signal.SIGCONT)
         wait_for(lambda: committed(site) == asking)
         assert leader(site) == pid
