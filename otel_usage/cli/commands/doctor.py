@@ -15,7 +15,7 @@ def doctor(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="COMMAND...",
+            metavar="COMMAND",
             help="After `--`: what starts an application, such as `gunicorn portal:app`; it is not run.",
             show_default=False,
         ),

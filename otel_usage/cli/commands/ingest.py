@@ -19,7 +19,7 @@ def ingest(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", help="Files of the Collector's file exporter, folders of them, or - for standard input."
+            metavar="FILE", help="Files of the Collector's file exporter, folders of them, or - for standard input."
         ),
     ],
     database: Database = None,
