@@ -28,6 +28,7 @@ _ANSWERED: Final = {
 _USER: Final = frozenset((*key.USER_ID_KEYS, key.USER_NAME))
 # Most spans have none of these, and all are looked for at once.
 _SELDOM: Final = frozenset((*_CAPTURED, *_ANSWERED, *_USER))
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 # Headers of which a request may have several, and how their values are joined (RFC 9113, 8.2.3).
 _JOINED: Final = {"cookie": "; "}
 _STATUS_CODES: Final = range(100, 1000)
@@ -59,13 +60,13 @@ def facts_of(attributes: Mapping[str, Any], span_name: str = "") -> RequestFacts
         path,
         query or "",
         route,
+        headers=_NO_HEADERS,
         status=status,
         websocket=status == 101,
         plain=route is None and status != 404,
     )
-    seldom = _SELDOM.intersection(attributes)
-    if seldom:
-        _add_seldom(facts, attributes, seldom)
+    if not _SELDOM.isdisjoint(attributes):
+        _add_seldom(facts, attributes, _SELDOM.intersection(attributes))
     return facts
 
 

@@ -37,7 +37,8 @@ def describe_span(
     _tell_request(told, facts, found.attributes)
     if key.HTTP_PROTOCOL in attributes or key.URL_KEYS[-1] in attributes:
         _tell_of_url(told, attributes)
-    return Description(told, found.secrets)
+    found.attributes = told
+    return found
 
 
 def _tell_user(told: dict[str, Any], found: Mapping[str, str]) -> None:

@@ -5,9 +5,8 @@ journal's, how it becomes a row is the store's.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -24,6 +23,7 @@ _MAX_NAMES: Final = 128
 # Of a service's name and the like, which stand in each of its records.
 _MAX_SERVICE_LENGTH: Final = 256
 _INT64_MAX: Final = (1 << 63) - 1
+_MAX_STATUS: Final = (1 << 15) - 1
 # DuckDB's TIMESTAMP reaches further; a clock that says anything else is wrong.
 _MIN_MICROSECONDS: Final = -62_135_596_800_000_000  # 0001-01-01
 _MAX_MICROSECONDS: Final = 253_402_300_799_999_999  # 9999-12-31
@@ -36,7 +36,7 @@ Microseconds = Annotated[int, msgspec.Meta(ge=_MIN_MICROSECONDS, le=_MAX_MICROSE
 TraceId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
-class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class UsageRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One request; the fields are the columns of `requests` in their order, without `segment_id`.
 
     `start_time` is microseconds since 1970 in UTC, the floor of nanoseconds / 1000; `trace_id` 32 lower-case
@@ -184,9 +184,8 @@ class SpanFacts(msgspec.Struct, gc=False):
     end_time_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The columns that an OTel resource fills: the same for every request of a process."""
+class Service(NamedTuple):
+    """The columns that an OTel resource fills, in their order: the same for every request of a process."""
 
     name: str | None
     namespace: str | None
@@ -228,46 +227,51 @@ def from_span(
     """
     names = tuple(attributes)
     plan = (_plan if len(names) <= _MAX_NAMES else _Plan)(names, privacy_level)
-    record = UsageRecord(
-        start_time=span.start_time_ns // 1000,
-        duration_ns=span.end_time_ns - span.start_time_ns,
-        trace_id=f"{span.trace_id:032x}",
-        span_id=span.span_id,
-    )
-    for column, name in plan.texts:
+    start, duration = span.start_time_ns // 1000, span.end_time_ns - span.start_time_ns
+    trace_id = f"{span.trace_id:032x}"
+    # By position: naming forty columns one by one costs more than all that is looked at in them.
+    row = [start, duration, trace_id, span.span_id, span.parent_span_id, *service, *_UNKNOWN]
+    for place, name, clean in plan.texts:
         value = attributes[name]
-        if value is None:
-            present = {name: value for name, value in attributes.items() if value is not None}
-            return from_span(span, present, service, privacy_level=privacy_level, count=count)
-        setattr(record, column, value if value and value.__class__ is str else text(value))
-    if record.method is None:
+        if value.__class__ is not str or not value:
+            if value is None:
+                present = {name: value for name, value in attributes.items() if value is not None}
+                return from_span(span, present, service, privacy_level=privacy_level, count=count)
+            value = text(value)
+        row[place] = value if clean is None or value is None else clean(value)
+    if row[_METHOD] is None:
         return None
-    # What is NULL is not set: of forty columns a span tells some twenty.
-    if not (_MIN_MICROSECONDS <= record.start_time <= _MAX_MICROSECONDS and 0 <= record.duration_ns <= _INT64_MAX):
-        record.start_time = _clamp(record.start_time, _MIN_MICROSECONDS, _MAX_MICROSECONDS, count)
-        record.duration_ns = _clamp(record.duration_ns, 0, _INT64_MAX, count)
-    record.parent_span_id = span.parent_span_id
-    record.service_name = service.name
-    record.service_namespace = service.namespace
-    record.service_version = service.version
-    record.service_instance_id = service.instance_id
-    record.environment = service.environment
-    record.path, query = path_and_query(attributes)
-    if record.path is not None and ("@" in record.path or "=" in record.path):
-        record.path = privacy.redact_url(record.path)
-    if record.route is not None and ("@" in record.route or "=" in record.route):
-        record.route = privacy.redact_url(record.route)
+    if not (_MIN_MICROSECONDS <= start <= _MAX_MICROSECONDS and 0 <= duration <= _INT64_MAX):
+        row[0] = _clamp(start, _MIN_MICROSECONDS, _MAX_MICROSECONDS, count)
+        row[1] = _clamp(duration, 0, _INT64_MAX, count)
+    path, query = path_and_query(attributes)
+    row[_PATH] = path and _without_secrets(path)
     if query:
-        record.query = privacy.redact_query(query)
-    _set_numbers(record, attributes, plan, count)
+        row[_QUERY] = privacy.redact_query(query)
+    for place, known, most, convert in plan.numbers:
+        value = attributes[known[0]]
+        if value.__class__ is not int or not 0 <= value <= most:
+            value = convert(first(attributes, known), count)
+        row[place] = value
     if key.SAMPLED in attributes:
-        record.sampled = _boolean(attributes[key.SAMPLED])
+        row[_SAMPLED] = _boolean(attributes[key.SAMPLED])
     if plan.left:
-        record.attributes = plan.left_over(attributes)
-    _keep_less(record, privacy_level)
+        row[_ATTRIBUTES] = plan.left_over(attributes)
     if key.HTTP_METHOD_ORIGINAL in attributes:
-        record.method = text(attributes[key.HTTP_METHOD_ORIGINAL]) or record.method
-    return record
+        row[_METHOD] = text(attributes[key.HTTP_METHOD_ORIGINAL]) or row[_METHOD]
+    return UsageRecord(*row)
+
+
+_COLUMNS: Final = UsageRecord.__struct_fields__
+# Behind those that the span and its service always tell.
+_UNKNOWN: Final[list[Any]] = [None] * (len(_COLUMNS) - _COLUMNS.index("environment") - 1)
+_METHOD, _PATH, _QUERY, _SAMPLED, _ATTRIBUTES = map(
+    _COLUMNS.index, ("method", "path", "query", "sampled", "attributes")
+)
+
+
+def _without_secrets(path: str) -> str:
+    return privacy.redact_url(path) if "@" in path or "=" in path else path
 
 
 class _Plan:
@@ -278,32 +282,40 @@ class _Plan:
         privacy_level: As in the settings.
 
     Attributes:
-        texts: Columns of `_TEXTS` that are told, with the name of the attribute.
-        status: The names under which the status is told, from the newest convention to the oldest.
-        request_bytes: Those of the size of the request's body.
-        response_bytes: Those of the size of the answer's.
+        texts: Place of each column of `_TEXTS` that is told, the name of the attribute, and what is kept of it.
+        numbers: Place of each number that is told, its names from the newest convention to the oldest, how large it is
+            at most, and what makes a number of anything else.
         left: What no column tells, and is kept.
     """
 
-    __slots__ = ("left", "request_bytes", "response_bytes", "status", "texts")
+    __slots__ = ("left", "numbers", "texts")
 
     def __init__(self, names: tuple[str, ...], privacy_level: int) -> None:
         told: dict[str, str] = {}
         for column, known in _TEXTS.items():
             told.update((column, name) for name in reversed(known) if name in names)
-        self.texts = tuple(told.items())
-        self.status = tuple(name for name in key.STATUS_KEYS if name in names)
-        self.request_bytes = tuple(name for name in key.REQUEST_BYTES_KEYS if name in names)
-        self.response_bytes = tuple(name for name in key.RESPONSE_BYTES_KEYS if name in names)
+        cleaned: dict[str, Callable[[str], str | None]] = {
+            **_CLEANED,
+            "client_address": lambda address: privacy.truncate_address(address, privacy_level),
+        }
+        if privacy_level >= 2:
+            told.pop("country", None)
+        self.texts = tuple((_COLUMNS.index(column), name, cleaned.get(column)) for column, name in told.items())
+        self.numbers = tuple(
+            (_COLUMNS.index(column), found, most, convert)
+            for column, known, most, convert in _NUMBERS
+            if (found := tuple(name for name in known if name in names))
+        )
         self.left = tuple(name for name in names if _is_left(name, privacy_level))
 
     def left_over(self, attributes: Mapping[str, Any]) -> dict[str, str] | None:
         """What no column tells, as text."""
         kept: dict[str, str] = {}
         for name in self.left:
-            told = text(attributes[name])
+            value = attributes[name]
+            told = text(value)
             if told is not None:
-                kept[name] = privacy.redact_url(told)
+                kept[name] = told if value.__class__ is int else privacy.redact_url(told)
         return kept or None
 
 
@@ -315,29 +327,6 @@ def _is_left(name: str, privacy_level: int) -> bool:
     if name in _CONSUMED or privacy.is_sensitive_key(name):
         return False
     return privacy_level == 0 or not name.startswith(key.FORWARDED_HEADERS)
-
-
-def _set_numbers(record: UsageRecord, attributes: Mapping[str, Any], plan: _Plan, count: Count) -> None:
-    if plan.status:
-        record.status_code = _integer(first(attributes, plan.status), 0, 32767, count)
-    if plan.request_bytes:
-        record.request_bytes = _size(first(attributes, plan.request_bytes), count)
-    if plan.response_bytes:
-        record.response_bytes = _size(first(attributes, plan.response_bytes), count)
-
-
-def _keep_less(record: UsageRecord, privacy_level: int) -> None:
-    """Keep of addresses what may be kept, and of headers what was meant."""
-    if record.host is not None and (":" in record.host or "@" in record.host):
-        record.host = _host(record.host)
-    if record.client_address is not None:
-        record.client_address = privacy.truncate_address(record.client_address, privacy_level)
-    if privacy_level >= 2:
-        record.country = None
-    if record.user_agent is not None:
-        record.user_agent = as_sent(record.user_agent)
-    if record.referrer is not None:
-        record.referrer = privacy.redact_url(as_sent(record.referrer))
 
 
 def _boolean(value: Any) -> bool | None:
@@ -364,6 +353,10 @@ def _clamp(number: int, low: int, high: int, count: Count) -> int:
     return min(max(number, low), high)
 
 
+def _status(value: Any, count: Count) -> int | None:
+    return _integer(value, 0, _MAX_STATUS, count)
+
+
 def _size(value: Any, count: Count) -> int | None:
     """A body size in bytes; proxies write -1 for unknown."""
     number = _integer(value, -1, _INT64_MAX, count)
@@ -372,10 +365,29 @@ def _size(value: Any, count: Count) -> int | None:
 
 def _host(host: str) -> str | None:
     """The name without its port, which Python's instrumentations leave in `server.address`, and without userinfo."""
-    host = host.rpartition("@")[2]
+    if "@" in host:
+        host = host.rpartition("@")[2]
     if ":" not in host:
         return host or None
     if host.startswith("["):
         return host[1:].partition("]")[0] or None
     name, _, port = host.rpartition(":")
     return name if port.isdigit() and ":" not in name else host
+
+
+def _referrer(referrer: str) -> str:
+    return privacy.redact_url(as_sent(referrer))
+
+
+# Column -> what is kept of its text, and of headers what was meant.
+_CLEANED: Final[Mapping[str, Callable[[str], str | None]]] = {
+    "host": _host,
+    "route": _without_secrets,
+    "user_agent": as_sent,
+    "referrer": _referrer,
+}
+_NUMBERS: Final = (
+    ("status_code", key.STATUS_KEYS, _MAX_STATUS, _status),
+    ("request_bytes", key.REQUEST_BYTES_KEYS, _INT64_MAX, _size),
+    ("response_bytes", key.RESPONSE_BYTES_KEYS, _INT64_MAX, _size),
+)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_usage.exporter import record as record_module
 from otel_usage.exporter.record import (
     JOURNAL_COLUMNS,
     Service,
@@ -235,3 +236,45 @@ def test_the_privacy_level_is_not_another_ones():
         None,
         {"http.request.header.x_real_ip": "192.0.2.77"},
     ]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [*STABLE, *OLD_URL, "http.referer", "geo.country.iso_code", "http.request.method_original", "n"]
+        ),
+        st.none()
+        | st.text()
+        | st.integers()
+        | st.booleans()
+        | st.sampled_from([*STABLE.values(), "u@h:1", "[::1]:80"]),
+    ),
+    st.permutations([0, 1, 2]),
+)
+def test_what_is_remembered_of_names(attributes, levels):
+    """Which attributes fill which columns is remembered for each privacy level: it says what a first look says."""
+    attributes = {"http.request.method": "GET", **attributes}
+    remembered = [record(attributes, privacy_level=level) for level in levels]
+    for level, known in zip(levels, remembered, strict=True):
+        record_module._plan.cache_clear()
+        assert record(attributes, privacy_level=level) == known
+
+
+def test_the_span_and_its_service_tell_the_first_columns():
+    """They are filled by position: each stands under its own name."""
+    span = SpanFacts(trace_id=1, span_id=2, parent_span_id=3, start_time_ns=4_000, end_time_ns=9_000)
+    service = Service("name", "namespace", "version", "instance", "environment")
+    told = from_span(span, {"http.request.method": "GET"}, service, privacy_level=1, count=lambda _: None)
+    assert told == UsageRecord(
+        start_time=4,
+        duration_ns=5_000,
+        trace_id=f"{1:032x}",
+        span_id=2,
+        parent_span_id=3,
+        service_name="name",
+        service_namespace="namespace",
+        service_version="version",
+        service_instance_id="instance",
+        environment="environment",
+        method="GET",
+    )
