@@ -1,5 +1,6 @@
 """The agent makes of every credential what a Python application makes of it, and lets none of them leave."""
 
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,6 +301,52 @@ def test_every_credential_elsewhere(passage: Passage, captured: str, described: 
         assert not [span for span in left if key.TOKEN_SCHEME in span["attributes"]]
     else:
         assert ids[0] is ids[2] is None
+
+
+SPECIAL = f"{MARK}/of+Alice=@{{1}}!"
+LOWER_CASE = re.compile("%..")
+SPELLINGS = {
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "but for the slash": quote,
+    "with small letters": lambda text: LOWER_CASE.sub(lambda found: found[0].lower(), quote(text, safe="")),
+    "as JavaScript does": lambda text: quote(text, safe="!'()*"),
+    "in capitals": str.upper,
+    "in small letters": str.lower,
+    "in small letters, encoded": lambda text: quote(text.lower(), safe=""),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize(
+    "authorization",
+    [f"Bearer {SPECIAL}", f"Token {SPECIAL}", basic(f"alice:{SPECIAL}")],
+    ids=["bearer", "token", "basic"],
+)
+def test_a_credential_in_another_spelling(passage: Passage, spelling: str, authorization: str) -> None:
+    """As it stands in a URL, or in a log that knows no capitals, a credential does not leave either."""
+    spelled = SPELLINGS[spelling](SPECIAL)
+    elsewhere = {"url.path": f"/a/{spelled}/b", "url.query": f"q=a%20b&r={spelled}&s", "user_agent.original": spelled}
+    [span] = passage.through([span_of({AUTHORIZATION: authorization, **elsewhere}, name=f"GET /{spelled}")])
+    assert span["attributes"]["url.path"] == "/a/REDACTED/b"
+    assert span["attributes"]["url.query"] == "q=a%20b&r=REDACTED&s"
+    assert span["attributes"]["user_agent.original"] == "REDACTED"
+    assert span["name"] == "GET /REDACTED"
+
+
+def test_others_in_another_spelling(passage: Passage) -> None:
+    """What only resembles a credential stays, also where it has to be looked at more closely."""
+    elsewhere = {"url.path": f"/a%20b/{MARK.lower()}%2Fof%2Bbob", "url.query": "q=%2Fof%2BAlice"}
+    [span] = passage.through([span_of({AUTHORIZATION: f"Bearer {SPECIAL}", **elsewhere})])
+    assert {name: span["attributes"][name] for name in elsewhere} == elsewhere
+
+
+@pytest.mark.parametrize("token", ["p@s!w0r#d", "++++++++++", f"ö+{MARK}/ä", "abc12345"])
+def test_credentials_of_few_letters(passage: Passage, token: str) -> None:
+    """Also those are found percent-encoded of which hardly a letter stays as it is."""
+    spelled = quote(token, safe="")
+    header = {AUTHORIZATION: [basic(f"alice:{token}")], "http.request.header.x-api-key": [f"{token[:8]}"]}
+    [span] = passage.through([span_of({**header, "url.path": f"/~/{spelled}/~"})])
+    assert span["attributes"]["url.path"] == "/~/REDACTED/~"
 
 
 def test_a_password_that_is_in_the_users_name(passage: Passage) -> None:

@@ -1,5 +1,6 @@
 """`otel-usage collect`."""
 
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,12 +70,15 @@ def collect(
     _require_extra()
     import logging
     import os
+    import signal
+    from functools import partial
 
     from otel_usage import bootstrap, settings
     from otel_usage.cli import output, session
     from otel_usage.exporter.receiver import bearer, listening, serving
     from otel_usage.exporter.receiver import telemetry as receiver_telemetry
     from otel_usage.exporter.receiver.limits import MEBIBYTE, Limits
+    from otel_usage.exporter.receiver.renewal import Renewed
 
     if key is not None and certificate is None:
         raise ConfigurationError("--key needs --certificate.", "Name both files.")
@@ -84,16 +88,22 @@ def collect(
     # Whatever applications on this machine do with their records: this is where they end.
     chosen = replace(settings.load(strict=True, database=database), exporter="duckdb", is_exporter_set=True)
     address = listening.parse_address(listen)
-    tokens = bearer.read_tokens(token_file) if token_file is not None else ()
+    tokens = tls = None
+    if token_file is not None:
+        tokens = Renewed(f"--token-file {token_file}", [token_file], partial(bearer.read_tokens, token_file))
     if certificate is not None:
-        listening.check_tls(certificate, key)
+        files = [certificate] if key is None else [certificate, key]
+        tls = Renewed(listening.tls_files(certificate, key), files, partial(listening.load_tls, certificate, key))
     exporters = receiver_telemetry.exporters(os.environ)
     with session.store_errors(chosen.database):
         serving.check_store(chosen)
+    # From now on it says that files were replaced.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sockets = listening.listen(address)
-    if token_file is not None and bearer.is_open_to_others(token_file):
-        output.announce(f"otel-usage: warning: other users may read {token_file}.")
-    _warn_if_open(address, has_token=bool(tokens), has_tls=certificate is not None)
+    for secret in (token_file, key or certificate):
+        if secret is not None and bearer.is_open_to_others(secret):
+            output.announce(f"otel-usage: warning: other users may read {secret}.")
+    _warn_if_open(address, has_token=tokens is not None, has_tls=tls is not None)
     scheme = "http" if certificate is None else "https"
     for listener in sockets:
         output.announce(f"otel-usage: listening on {_url(scheme, listener.getsockname())}, store {chosen.database}")
@@ -112,14 +122,21 @@ def collect(
                 ),
                 workers=workers,
                 tokens=tokens,
-                certificate=certificate,
-                key=key,
+                tls=tls,
                 exporters=exporters,
-                announce=lambda line: output.announce(f"otel-usage: {line}"),
+                announce=_tell,
             ),
             sockets,
         )
     )
+
+
+def _tell(line: str) -> None:
+    """Say something to whoever operates it; nobody may listen any more, as when a terminal was closed."""
+    from otel_usage.cli import output
+
+    with suppress(OSError, ValueError):
+        output.announce(f"otel-usage: {line}")
 
 
 def _require_extra() -> None:

@@ -6,7 +6,7 @@ it was sent, `decoding`'s.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,8 +78,13 @@ class Intake:
         self._recorder = recorder
         self._templates: dict[str | None, Templates] = {}
 
-    def take(self, scopes: Iterable[ScopeSpans]) -> Taken:
+    def take(self, scopes: Iterable[ScopeSpans], is_awaited: Callable[[], bool] = lambda: True) -> Taken:
         """Keep the requests among these spans; when this returns they are in the journal.
+
+        Args:
+            scopes: The spans.
+            is_awaited: Whether the sender still waits for an answer. If not it comes again, with the same spans: they
+                are counted then, as their records have keys.
 
         Raises:
             JournalUnavailableError: They are not, or not all: the sender must come again with all of them.
@@ -90,8 +95,9 @@ class Intake:
             batch.add(scope)
         self._recorder.write_all(batch.lines)
         # Only now: a sender that comes again must not have its spans counted twice.
-        for reason, n in batch.counts.items():
-            self._recorder.count(reason, n)
+        if is_awaited():
+            for reason, n in batch.counts.items():
+                self._recorder.count(reason, n)
         return batch.taken()
 
 

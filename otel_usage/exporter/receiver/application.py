@@ -7,7 +7,7 @@ it `serving`'s.
 
 import time
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from starlette.applications import Starlette
@@ -34,6 +34,7 @@ _BUSY_SECONDS: Final = 1
 # Whoever operates the receiver is told of them: their senders may not be read by anybody.
 _DROPPED: Final = frozenset((400, 401, 404, 413, 415))
 _UNAVAILABLE_SECONDS: Final = 5
+_UNKNOWN_PATH: Final = f"This is no path of the receiver, which takes traces alone: POST {TRACES_PATH}."
 
 
 class Receiver:
@@ -41,12 +42,14 @@ class Receiver:
 
     Args:
         intake: Takes the bodies.
-        tokens: Bearer tokens, one of which every client must carry; none lets everybody in.
+        tokens: Gives the bearer tokens, one of which every client must carry; none lets everybody in.
         health: What `GET /health` tells.
         metrics: Counts what is answered.
     """
 
-    def __init__(self, intake: ReceiverIntake, tokens: Sequence[str], health: Health, metrics: ReceiverMetrics) -> None:
+    def __init__(
+        self, intake: ReceiverIntake, tokens: Callable[[], Sequence[str]], health: Health, metrics: ReceiverMetrics
+    ) -> None:
         self._intake = intake
         self._tokens = tokens
         self._health = health
@@ -75,8 +78,6 @@ class Receiver:
         self._metrics.begin(scope)
         try:
             await self._app(scope, receive, noting_status)
-        except ClientDisconnect:
-            return
         except BaseException as error:
             # A request that the server cancels because it is to end may come again, like every other.
             if not isinstance(error, CancelledError):
@@ -99,6 +100,8 @@ class Receiver:
             _refuse(415, f"Content-Encoding must be one of {known}.", {"Accept-Encoding": known})
         try:
             taken = await self._intake.take(request, media_type, encoding)
+        except ClientDisconnect:
+            return _NoResponse()
         except OTLPDecodeError as error:
             _refuse(400, error.message)
         except (BodyTooLargeError, TooMuchError):
@@ -122,7 +125,7 @@ class Receiver:
         )
 
     def _require_token(self, authorization: str) -> None:
-        if not is_authorized(authorization, self._tokens):
+        if not is_authorized(authorization, self._tokens()):
             _refuse(401, "A bearer token is needed, and a known one.", {"WWW-Authenticate": "Bearer"})
 
     async def _refused(self, request: Request, error: HTTPException) -> Response:
@@ -130,14 +133,15 @@ class Receiver:
         if "expect" in request.headers:
             # Its body was not asked for, and may come or not: nothing else can be read on this connection.
             headers["Connection"] = "close"
+        detail = _UNKNOWN_PATH if error.status_code == 404 else error.detail
         if error.status_code in _DROPPED:
             self._warner.warn(
                 f"refused {error.status_code}",
                 "A request was answered %d, and a Collector drops what is answered so: %s",
                 error.status_code,
-                error.detail,
+                detail,
             )
-        return _response(error.status_code, _failure(request, error.status_code, error.detail), headers)
+        return _response(error.status_code, _failure(request, error.status_code, detail), headers)
 
     async def _unexpected(self, request: Request, _: Exception) -> Response:
         return _response(
@@ -151,6 +155,13 @@ class Receiver:
             trace = trace.tb_next
         where = "" if trace is None else f" in {trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}"
         self._warner.warn("unexpected", "A request was answered 503: %s%s", type(error).__name__, where)
+
+
+class _NoResponse(Response):
+    """To a client that has gone: nothing is sent, so its status is none."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do nothing."""
 
 
 def _media_type(request: Request) -> str:

@@ -5,12 +5,13 @@ Who is answered what, is the receiver's.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from otel_usage.exporter.otlp.decoding import ScopeSpans
 from otel_usage.exporter.otlp.intake import Intake, Taken
@@ -62,7 +63,7 @@ class ReceiverIntake:
             await self._read(request, pieces)
             # Only now: clients that are slow to send must not keep others out.
             self._require_room()
-            return await self._work(pieces, media_type, encoding)
+            return await self._work(request, pieces, media_type, encoding)
         finally:
             self._buffered -= sum(map(len, pieces))
             pieces.clear()  # work that was given up stays in the thread's queue
@@ -96,26 +97,46 @@ class ReceiverIntake:
         if declared.isdecimal() and size != int(declared):
             raise BusyError("The body has not the length that it was to have.")
 
-    async def _work(self, pieces: list[bytes], media_type: str, encoding: str) -> Taken:
+    async def _work(self, request: Request, pieces: list[bytes], media_type: str, encoding: str) -> Taken:
         # Whoever has it first decides: the thread that the spans are kept, or we that they are not.
         decision = Lock()
         loop = asyncio.get_running_loop()
         self._waiting += 1
-        keeping = loop.run_in_executor(self._thread, self._keep, pieces, media_type, encoding, decision)
+        gone = asyncio.ensure_future(_gone(request))
+        work = partial(self._keep, pieces, media_type, encoding, decision, lambda: not gone.done())
+        keeping = loop.run_in_executor(self._thread, work)
         try:
-            await asyncio.wait((keeping,), timeout=_PATIENCE_SECONDS)
+            await asyncio.wait((keeping, gone), timeout=_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if not keeping.done() and decision.acquire(blocking=False):
-                raise BusyError("There is more to be kept than this machine can keep up with.")
-            return await keeping
+                # Both come again, and what is counted of them is to be counted then.
+                raise (
+                    ClientDisconnect
+                    if gone.done()
+                    else BusyError("There is more to be kept than this machine can keep up with.")
+                )
+            taken = await keeping
+            if gone.done():
+                raise ClientDisconnect
+            return taken
         finally:
             decision.acquire(blocking=False)  # also when the server cancels this, because it is to end
             keeping.cancel()
+            gone.cancel()
             del keeping  # or its error would hold this frame, and with it the body, until the garbage is collected
             self._waiting -= 1
 
-    def _keep(self, pieces: list[bytes], media_type: str, encoding: str, decision: Lock) -> Taken:
+    def _keep(
+        self, pieces: list[bytes], media_type: str, encoding: str, decision: Lock, is_awaited: Callable[[], bool]
+    ) -> Taken:
         content = decompress(b"".join(pieces), encoding, self._limits.decompressed_bytes)
-        return self._intake.take(_unless_given_up(within(decoded(content, media_type), self._limits), decision))
+        scopes = _unless_given_up(within(decoded(content, media_type), self._limits), decision)
+        return self._intake.take(scopes, is_awaited)
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client has gone, by itself or because it was told that its time is over."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _unless_given_up(scopes: Iterable[ScopeSpans], decision: Lock) -> Iterator[ScopeSpans]:

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 from weakref import WeakSet
 
 from otel_usage.errors import ConfigurationError
+from otel_usage.exporter.receiver.renewal import Renewed
 
 _BACKLOG: Final = 2048
 # The store, the journal, the workers' own files.
@@ -84,40 +85,55 @@ def listen(address: Address) -> list[socket.socket]:
     return sockets
 
 
-def check_tls(certificate: Path, key: Path | None) -> None:
-    """Refuse files that no TLS server can use.
+def load_tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """TLS of a server with this certificate, and with OpenSSL's defaults.
 
     Raises:
-        ConfigurationError: They cannot be read, do not fit each other, or the key has a password.
+        ConfigurationError: The files cannot be read, do not fit each other, or the key has a password.
     """
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: "")
+        made.load_cert_chain(certificate, key, password=lambda: "")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or "they are not usable"
+        reason = _reason(error)
         raise ConfigurationError(
-            f"--certificate {certificate}{f' and --key {key}' if key else ''} cannot be used: {reason}.",
+            f"{tls_files(certificate, key)} cannot be used: {reason}.",
             "They must be PEM files that belong together, the key without a password; --key may be missing.",
         ) from error
+    return made
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason in (None, "PEM_LIB"):
+        return "a certificate or a key in PEM is missing or damaged"
+    return getattr(error, "strerror", None) or "they are not usable"
+
+
+def tls_files(certificate: Path, key: Path | None) -> str:
+    """The options that name them."""
+    return f"--certificate {certificate}{f' and --key {key}' if key else ''}"
 
 
 class BoundedTLS(ssl.SSLContext):
     """TLS for so many clients at once, those included that have not said a word yet.
 
     Attributes:
+        current: TLS for the next client. A certificate and a key loaded into what is in use would not be changed in one
+            step, so each pair has a context of its own; clients that are connected keep theirs.
         max_clients: Those beyond are disconnected before anything of them is read.
         refused: Called for each of these.
     """
 
+    current: Renewed[ssl.SSLContext]
     max_clients: int
     refused: Callable[[], None]
     _clients: WeakSet[ssl.SSLObject]
 
     @classmethod
-    def of(cls, certificate: Path, key: Path | None, max_clients: int, refused: Callable[[], None]) -> Self:
-        """TLS as uvicorn would have it."""
+    def of(cls, current: Renewed[ssl.SSLContext], max_clients: int, refused: Callable[[], None]) -> Self:
+        """TLS whose certificate can be replaced."""
         made = cls(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(certificate, key)
-        made.max_clients, made.refused = max_clients, refused
+        made.current, made.max_clients, made.refused = current, max_clients, refused
         made._clients = WeakSet()
         return made
 
@@ -126,7 +142,7 @@ class BoundedTLS(ssl.SSLContext):
         if len(self._clients) >= self.max_clients:
             self.refused()
             raise ssl.SSLError("Too many clients.")
-        client = super().wrap_bio(*args, **options)
+        client = self.current.value.wrap_bio(*args, **options)
         self._clients.add(client)
         return client
 

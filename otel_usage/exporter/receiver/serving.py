@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from otel_usage.exporter.receiver.limits import Limits
 from otel_usage.exporter.receiver.metrics import ReceiverMetrics
 from otel_usage.exporter.receiver.numbers import Numbers
 from otel_usage.exporter.receiver.protocol import ReceiverProtocol
+from otel_usage.exporter.receiver.renewal import LOOK_SECONDS, Renewed
 from otel_usage.exporter.receiver.workers import Workers
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.settings import Settings
@@ -49,9 +50,8 @@ class Serving:
         settings: Of its store.
         limits: Of each worker.
         workers: How many there are.
-        tokens: Bearer tokens; none lets everybody in.
-        certificate: For TLS; None for none.
-        key: The certificate's, unless it is in the same file.
+        tokens: Bearer tokens; None lets everybody in.
+        tls: Its certificate and key; None for none.
         exporters: Of the receiver's own metrics.
         announce: Takes a line for whoever operates it.
     """
@@ -59,11 +59,21 @@ class Serving:
     settings: Settings
     limits: Limits
     workers: int
-    tokens: tuple[str, ...] = field(repr=False)
-    certificate: Path | None
-    key: Path | None
+    tokens: Renewed[tuple[str, ...]] | None
+    tls: Renewed[ssl.SSLContext] | None
     exporters: tuple[Callable[[], Any], ...]
     announce: Callable[[str], None]
+
+    def look(self, is_asked: bool, *, silently: bool = False) -> None:
+        """Load again what has been replaced of the files, or all of them where that is asked for."""
+        for files in (self.tokens, self.tls):
+            told = None if files is None else files.look(is_asked=is_asked)
+            if told is not None and not silently:
+                self.announce(told)
+
+    def bearer_tokens(self) -> tuple[str, ...]:
+        """Those of now."""
+        return () if self.tokens is None else self.tokens.value
 
 
 def check_store(settings: Settings) -> None:
@@ -95,7 +105,8 @@ def serve(serving: Serving, sockets: list[socket.socket]) -> int:
     if serving.workers == 1:
         return _work(serving, sockets, numbers, 0, None)
     try:
-        return Workers(serving.workers, partial(_work, serving, sockets, numbers), serving.announce).run()
+        work = partial(_work, serving, sockets, numbers)
+        return Workers(serving.workers, work, serving.look, serving.announce).run()
     finally:
         # A worker that ended while another led has left its last records to that one, which may have ended first.
         with suppress(StoreError, OSError):
@@ -108,9 +119,11 @@ def _work(serving: Serving, sockets: list[socket.socket], numbers: Numbers, inde
     end_telemetry = receiver_telemetry.start(serving.exporters)
     intake = ReceiverIntake(Intake(serving.settings, recorder), serving.limits)
     metrics = ReceiverMetrics(numbers, index)
-    receiver = Receiver(intake, serving.tokens, Health(serving.settings), metrics)
+    receiver = Receiver(intake, serving.bearer_tokens, Health(serving.settings), metrics)
+    # Where there are several the first process looks too, and tells it once.
+    look = partial(serving.look, silently=gone is not None)
     try:
-        _run(_Server(_config(serving, receiver, metrics), _tls(serving, metrics), gone), sockets)
+        _run(_Server(_config(serving, receiver, metrics), _tls(serving, metrics), gone, look), sockets)
     finally:
         intake.close()
         recorder.shutdown()
@@ -123,9 +136,12 @@ def _run(server: "_Server", sockets: list[socket.socket]) -> None:
     # uvicorn raises a signal again once it has ended: after SIGTERM there is something left to do. And one that
     # comes before uvicorn listens to signals must not be lost.
     before = signal.signal(signal.SIGTERM, lambda *_: server.end())
+    signal.signal(signal.SIGHUP, lambda *_: server.look_soon())
     try:
         server.run(sockets)
     finally:
+        # What is kept is still to be committed.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, before)
 
 
@@ -136,12 +152,18 @@ class _Server(uvicorn.Server):
         config: uvicorn's.
         tls: What `create_server` is told of TLS.
         gone: A descriptor that can be read once that process is gone; None where nothing started it.
+        look: Looks whether files were replaced, or loads them because it is asked to.
     """
 
-    def __init__(self, config: uvicorn.Config, tls: dict[str, Any], gone: int | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, tls: dict[str, Any], gone: int | None, look: Callable[[bool], None]
+    ) -> None:
         super().__init__(config)
         self._tls = tls
         self._gone = gone
+        self._look = look
+        self._is_asked = False
+        self._looking: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen as uvicorn does, which cannot be told how long a client may take for its part of TLS."""
@@ -155,6 +177,18 @@ class _Server(uvicorn.Server):
             for listener in sockets or ()
         ]
         self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: look at files now and then, beside the requests, since a disk may be slow."""
+        is_due = self._is_asked or counter % (LOOK_SECONDS * 10) == 0
+        if is_due and (self._looking is None or self._looking.done()):
+            is_asked, self._is_asked = self._is_asked, False
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look, is_asked))
+        return await super().on_tick(counter)
+
+    def look_soon(self) -> None:
+        """Load files again."""
+        self._is_asked = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A terminal sends SIGINT to all processes: the one that started this one says when it is to end."""
@@ -187,11 +221,11 @@ def _config(serving: Serving, receiver: Receiver, metrics: ReceiverMetrics) -> u
 
 
 def _tls(serving: Serving, metrics: ReceiverMetrics) -> dict[str, Any]:
-    if serving.certificate is None:
+    if serving.tls is None:
         return {}
     limits = serving.limits
     return {
-        "ssl": listening.BoundedTLS.of(serving.certificate, serving.key, limits.connections, metrics.refused),
+        "ssl": listening.BoundedTLS.of(serving.tls, limits.connections, metrics.refused),
         "ssl_handshake_timeout": limits.client_seconds,
         "ssl_shutdown_timeout": limits.client_seconds,
     }

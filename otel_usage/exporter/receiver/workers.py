@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from otel_usage.exporter.receiver.renewal import LOOK_SECONDS
+
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _TOLD: Final = (signal.SIGCHLD, signal.SIGALRM)
-_AWAITED: Final = (*_ENDING, *_TOLD)
+_AWAITED: Final = (*_ENDING, *_TOLD, signal.SIGHUP)
 # A worker that dies at once is started again, but not all the time.
 _PAUSE_SECONDS: Final = 1.0
 # Requests have ten to be answered, the last commit five: one that needs longer hangs. What it took is in the journal.
@@ -27,12 +29,20 @@ class Workers:
         count: How many.
         work: Run in each, with its index and a descriptor that can be read once this process is gone; gives the
             worker's exit code.
+        look: Called every few seconds and, with True, at SIGHUP, which each worker gets too.
         announce: Takes a line for whoever operates it.
     """
 
-    def __init__(self, count: int, work: Callable[[int, int], int], announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        count: int,
+        work: Callable[[int, int], int],
+        look: Callable[[bool], None],
+        announce: Callable[[str], None],
+    ) -> None:
         self._count = count
         self._work = work
+        self._look = look
         self._announce = announce
         self._workers: dict[int, tuple[int, float]] = {}
         self._ending: int | None = None
@@ -46,7 +56,8 @@ class Workers:
             KeyboardInterrupt: It was SIGINT.
         """
         # Ignored ones would not be told of, and one that comes at the end must not end this process.
-        before = [signal.signal(number, lambda *_: None) for number in _TOLD]
+        handled = (*_TOLD, signal.SIGHUP)
+        before = [signal.signal(number, lambda *_: None) for number in handled]
         signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
         try:
             for index in range(self._count):
@@ -56,7 +67,7 @@ class Workers:
         finally:
             signal.alarm(0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
-            for number, handler in zip(_TOLD, before, strict=True):
+            for number, handler in zip(handled, before, strict=True):
                 signal.signal(number, handler)
         if self._ending == signal.SIGINT:
             raise KeyboardInterrupt
@@ -80,12 +91,19 @@ class Workers:
         except Exception as error:  # nothing of what this process has on its stack is the worker's
             self._announce(f"worker {os.getpid()} ends: {type(error).__name__}: {error}")
         finally:
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                sys.stderr.flush()
             os._exit(code)
 
     def _await(self) -> None:
-        number = signal.sigwait(_AWAITED)
-        if number in _ENDING:
+        told = signal.sigtimedwait(_AWAITED, LOOK_SECONDS)
+        number = None if told is None else told.si_signo
+        if number is None:
+            self._look(False)
+        elif number == signal.SIGHUP:
+            self._look(True)
+            self._send(signal.SIGHUP)
+        elif number in _ENDING:
             if self._ending is None:
                 self._ending = number
                 signal.alarm(_PATIENCE_SECONDS)

@@ -280,6 +280,17 @@ def is_closed(client: socket.socket) -> bool:
         return True
 
 
+def test_a_key_that_others_may_read(tmp_path, certificate):
+    """It is used and warned of, as a token file is; a file without a key is refused, and told in words."""
+    for name in ("key.pem", "certificate.pem"):
+        (tmp_path / name).write_bytes((certificate / name).read_bytes())
+        (tmp_path / name).chmod(0o644)
+    with receiving(tmp_path, "--certificate", "certificate.pem", "--key", "key.pem") as receiver:
+        assert receiver.log.startswith("otel-usage: warning: other users may read key.pem.\n")
+    code, said = refused(tmp_path, "--certificate", "certificate.pem")
+    assert (code, "a key in PEM is missing" in said, "_ssl.c" in said) == (2, True, False), said
+
+
 def test_a_key_with_a_password_is_refused(tmp_path, certificate):
     """It would have to be typed; nobody is asked."""
     key = tmp_path / "key.pem"

@@ -37,25 +37,28 @@ class FailingIntake:
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
-    def take(self, scopes):
+    def take(self, scopes, is_awaited):
         for _ in scopes:
             pass
         raise self.error
 
 
 def asked(tmp_path, intake, *, headers=(), body=b"", content_type=JSON, receive=None, answered=lambda: None):
-    """Status, headers and body of the answer to one request, after which `answered` is called."""
+    """Status, headers and body of the answer to one request, 0 for none, after which `answered` is called."""
     return asyncio.run(_ask(tmp_path, intake, headers, body, content_type, receive, answered))
 
 
 async def _ask(tmp_path, intake, headers, body, content_type, receive, answered):
     numbers = Numbers(1, receiver_metrics.COLUMNS)
     taking = ReceiverIntake(intake, Limits())
-    receiver = Receiver(taking, (), Health(settings_of(tmp_path)), ReceiverMetrics(numbers))
+    receiver = Receiver(taking, lambda: (), Health(settings_of(tmp_path)), ReceiverMetrics(numbers))
     sent = []
+    bodies = [body]
 
     async def receive_body():
-        return {"type": "http.request", "body": body, "more_body": False}
+        while not bodies:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": bodies.pop(), "more_body": False}
 
     async def send(message):
         sent.append(message)
@@ -78,6 +81,8 @@ async def _ask(tmp_path, intake, headers, body, content_type, receive, answered)
         answered()
     finally:
         taking.close()
+    if not sent:
+        return 0, {}, b""
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(each.get("body", b"") for each in sent[1:])
 
 
@@ -140,14 +145,14 @@ class SlowIntake:
         self.waits_before = waits_before
         self.has_begun = threading.Event()
         self.may_go_on = threading.Event()
-        self.is_kept = False
+        self.is_kept = self.is_counted = False
 
-    def take(self, scopes):
+    def take(self, scopes, is_awaited):
         self._wait_before(0)
         for number, _ in enumerate(scopes, start=1):
             self._wait_before(number)
         self._wait_before(3)
-        self.is_kept = True
+        self.is_kept, self.is_counted = True, is_awaited()
         return Taken()
 
     def _wait_before(self, number: int) -> None:
@@ -168,6 +173,37 @@ def test_what_takes_too_long_is_503_and_not_kept(tmp_path, monkeypatch, waits_be
     assert not intake.is_kept
 
 
+def leaving(intake: SlowIntake, body: bytes):
+    """A client that sends a body, and goes when the intake is at work on it."""
+    bodies = [body]
+
+    async def receive():
+        if bodies:
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
+        await asyncio.to_thread(intake.has_begun.wait, 60)
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+@pytest.mark.parametrize("waits_before", [0, 1, 2])
+def test_what_nobody_waits_for_is_not_kept(tmp_path, waits_before):
+    """A client that gives up by itself comes again with the same: it is to be counted once."""
+    intake = SlowIntake(waits_before)
+    receive = leaving(intake, TWO_SCOPES)
+    assert asked(tmp_path, intake, receive=receive, answered=intake.may_go_on.set)[0] == 0
+    assert not intake.is_kept
+
+
+def test_what_is_written_for_nobody_is_not_counted(tmp_path):
+    """Its rows are the same when it comes again; what is counted of it is counted then."""
+    intake = SlowIntake(waits_before=3)
+    threading.Timer(0.5, intake.may_go_on.set).start()
+    assert asked(tmp_path, intake, receive=leaving(intake, TWO_SCOPES))[0] == 0
+    assert intake.is_kept
+    assert not intake.is_counted
+
+
 def test_what_is_being_written_is_waited_for(tmp_path, monkeypatch):
     """Nobody knows any more that it will not be kept: it would be answered 503, and come again."""
     monkeypatch.setattr("otel_usage.exporter.receiver.intake._PATIENCE_SECONDS", 0.05)
@@ -175,6 +211,7 @@ def test_what_is_being_written_is_waited_for(tmp_path, monkeypatch):
     threading.Timer(0.3, intake.may_go_on.set).start()
     assert asked(tmp_path, intake, body=TWO_SCOPES)[0] == 200
     assert intake.is_kept
+    assert intake.is_counted
 
 
 def test_what_the_server_cancels_is_not_kept(tmp_path):
@@ -202,7 +239,7 @@ def test_a_worker_that_does_not_end_is_killed():
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.write(1, b"ready\\n")
             time.sleep(60)
-        raise SystemExit(workers.Workers(2, work, print).run())
+        raise SystemExit(workers.Workers(2, work, lambda is_asked: None, print).run())
     """
     arguments = [sys.executable, "-c", textwrap.dedent(script)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
