@@ -40,6 +40,8 @@ _NO_TOKENS: Final = frozenset(
 _NO_TOKEN_BEGINNINGS: Final = ("aws4", "scram-")
 # What GitHub and Toggl have clients send as the password, with the token as the user name.
 _NO_PASSWORDS: Final = ("x-oauth-basic", "api_token")
+# Shorter ones are words that occur by chance, as the name of another user.
+_MIN_PASSWORD_LENGTH: Final = 8
 _KEY_HEADERS: Final = CREDENTIAL_HEADERS[1:]
 _QUERY_TOKEN: Final = re.compile(r"(?:^|[?&;])(api_key|access_token|token|apikey)=([^&;#]+)", re.IGNORECASE)
 # payload, timestamp, signature: of itsdangerous (Flask, Starlette) and of django.core.signing.
@@ -78,10 +80,11 @@ def find_credential(facts: RequestFacts) -> Credential | None:
 def find_credentials(facts: RequestFacts) -> tuple[Credential | None, tuple[str, ...]]:
     """`find_credential`, and every raw credential that a request carries: none of them may be kept."""
     first = _first(facts)
-    if first is None:
-        return None, ()
     headers = facts.headers
-    found = [first.text]
+    of_basic = _secrets_of_basic(headers["authorization"]) if "authorization" in headers else ()
+    if first is None:
+        return None, of_basic
+    found = [first.text, *of_basic]
     if len(headers) > 1:
         found += [as_sent(text) for name in _KEY_HEADERS if name in headers and (text := headers[name].strip(_WHITE))]
     if facts.query and (of_query := _of_query(facts.query)) is not None:
@@ -185,6 +188,16 @@ def _stable_part(cookie: str) -> str | None:
 @lru_cache(maxsize=64)
 def _cookie_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf'(?:^|;)\s*(?:{"|".join(map(re.escape, names))})\s*=\s*"?([^;"\s]+)')
+
+
+def _secrets_of_basic(authorization: str) -> tuple[str, ...]:
+    """A Basic credential as it is sent, and its password, unless that is short or a part of the user's name."""
+    found = None if authorization.startswith("Bearer ") else _BASIC.match(authorization)
+    if found is None:
+        return ()
+    user, password = _basic(authorization)
+    is_secret = len(password) >= _MIN_PASSWORD_LENGTH and password not in user
+    return (found[1], password) if is_secret else (found[1],)
 
 
 def _basic(value: str) -> tuple[str, str]:

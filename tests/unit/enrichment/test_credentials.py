@@ -273,3 +273,24 @@ def test_find_credentials() -> None:
     assert first == find_credential(facts)
     assert set(every) == {"first", "second", "third"}
     assert find_credentials(request("Bearer null", x_api_key="second")) == (None, ("second",))
+
+
+def test_secrets_of_basic() -> None:
+    """As it is sent, and its password; not a short one, a part of the user's name, nor a service's own word."""
+    for text, secrets in (
+        ("alice:p@ss!word", ["p@ss!word"]),
+        (":p@ss!word", ["p@ss!word"]),
+        ("alice:alice", []),
+        ("alice:bob", []),
+        ("alice-and-bob:alice-and", []),
+        ("abcdefgh:x-oauth-basic", []),
+        ("abcdefgh", []),
+    ):
+        first, every = find_credentials(request(basic(text)))
+        expected = {basic(text).removeprefix("Basic ").rstrip("="), *secrets}
+        assert set(every) == expected | ({first.text} if first is not None else set())
+    first, every = find_credentials(request(basic("alice:password"), x_api_key="a key"))
+    assert first is not None
+    assert first.text == "a key"
+    assert "password" in every
+    assert find_credentials(request("Digest username=a")) == (None, ())

@@ -1,8 +1,11 @@
 """What becomes of received spans: every one is a record, or is counted as what it is."""
 
 import json
+import re
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -289,3 +292,29 @@ def test_many_names(recorder, tmp_path):
     take(recorder, tmp_path, scope(span(1, {**REQUEST, **{f"a{i}": "x" for i in range(500)}}), name=SCOPE_NAME))
     assert len(lines(tmp_path)[0]["attributes"]) == 500
     assert record_module._plan.cache_info().currsize == before
+
+
+PASSWORD = "p@ss!word/of+alice"
+
+
+def in_lower_case(text: str) -> str:
+    """As JavaScript encodes, with small letters."""
+    return re.sub("%..", lambda found: found[0].lower(), quote(text, safe="!'()*"))
+
+
+@pytest.mark.parametrize("spell", [str, quote, in_lower_case])
+@pytest.mark.parametrize("attribute", ["url.path", "url.query", "user_agent.original", "usage.resource.name"])
+def test_a_password_that_stands_elsewhere(recorder, tmp_path, attribute, spell):
+    """Basic with a password is no token, and a secret all the same: nothing of it is kept, wherever it stands."""
+    encoded = b64encode(f"alice:{PASSWORD}".encode()).decode()
+    for secret in (PASSWORD, encoded):
+        said = {
+            "http.request.method": "GET",
+            "http.request.header.authorization": [f"Basic {encoded}"],
+            attribute: f"/x?a={spell(secret)}&b",
+        }
+        take(recorder, tmp_path, scope(span(1, said)))
+    for kept in lines(tmp_path):
+        assert kept["user_id"] == "alice"
+        assert "REDACTED" in json.dumps(kept)
+        assert not [text for text in (PASSWORD, encoded.rstrip("=")) if spell(text) in json.dumps(kept)]
