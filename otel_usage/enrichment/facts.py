@@ -12,7 +12,7 @@ CREDENTIAL_HEADERS: Final = ("authorization", "x-api-key", "x-auth-token", "api-
 WANTED_HEADERS: Final = frozenset((*CREDENTIAL_HEADERS, "cookie", "referer", "range"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FrameworkUser:
     """Who the web framework says the user is; either part may be unknown."""
 

@@ -49,7 +49,7 @@ class Token:
     hint: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class User:
     """Who made the request.
 

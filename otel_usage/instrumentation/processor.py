@@ -157,8 +157,10 @@ class UsageSpanProcessor(SpanProcessor):
         state.overlay, state.secrets = found, description.secrets
         if span.is_recording() and not self._is_alone():
             sizes = _sizes(state) if state.counted and state.end_time_ns is not None else {}
-            told = found | sizes | self._span_only
-            span.set_attributes({name: value for name, value in told.items() if name not in _RECORD_ONLY})
+            told = {**found, **sizes, **self._span_only}
+            for name in _RECORD_ONLY:
+                told.pop(name, None)
+            span.set_attributes(told)
 
     def _warn(self, message: str) -> None:
         if not self._warned:

@@ -14,10 +14,11 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.trace import SpanKind
 
+from otel_usage.instrumentation.light_spans import learn, start_light
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
 from otel_usage.instrumentation.sampler import UsageSampler, unwrap_sampler, wrap_sampler
-from otel_usage.instrumentation.unseen import Ending, learn, start_unseen, unseen_child
+from otel_usage.instrumentation.unseen import Ending, is_seen_by_us_alone, unseen_child
 
 _logger = logging.getLogger("otel_usage")
 
@@ -70,19 +71,21 @@ class Followed:
                 return unseen_child(tracer, context) or original(tracer, name, context, kind, *args, **kwargs)
             if not self._follow(tracer):
                 return original(tracer, name, context, kind, *args, **kwargs)
-            span = None if args else self._start_unseen(original, tracer, name, context, kind, kwargs)
+            span = None if args else self._start_light(original, tracer, name, context, kind, kwargs)
             if span is None:
                 span = original(tracer, name, context, kind, *args, **kwargs)
                 self._learn(tracer, span)
+            elif span.is_recording() and not is_seen_by_us_alone(tracer):
+                tracer.span_processor.on_start(span, parent_context=context)
             self._show(span, context)
             return span
 
         return start_span
 
-    def _start_unseen(self, *given: Any) -> Any:
+    def _start_light(self, *given: Any) -> Any:
         """A request span at a part of its cost; None where only the SDK can make it."""
         try:
-            return start_unseen(*given)
+            return start_light(*given)
         except Exception:
             self._warn()
             return None

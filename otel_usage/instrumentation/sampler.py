@@ -27,8 +27,8 @@ class UsageSampler(Sampler):
 
     def __init__(self, wrapped: Sampler) -> None:
         self.wrapped = wrapped
-        # Of the tracer that it is of: `unseen.UnseenSpans`.
-        self.unseen: Any = None
+        # Of the tracer that it is of: `light_spans.LightSpans`.
+        self.light_spans: Any = None
 
     def should_sample(
         self,

@@ -117,7 +117,11 @@ class RequestState:
         if self.status is not None or self.span is None:
             return self.status
         attributes = self.span.attributes or {}
-        return next((value for name in key.STATUS_KEYS if isinstance(value := attributes.get(name), int)), None)
+        for name in key.STATUS_KEYS:
+            value = attributes.get(name)
+            if isinstance(value, int):
+                return value
+        return None
 
     def failed(self, error: BaseException) -> None:
         """An exception left the application: a server answers 500 if nothing was answered yet."""

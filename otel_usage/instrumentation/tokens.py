@@ -55,7 +55,7 @@ def identity(subject: Any) -> tuple[FrameworkUser | None, str | None]:
     if subject is None:
         return None, None
     values = _loaded(subject)
-    if _CLAIMS & values.keys():
+    if not _CLAIMS.isdisjoint(values):
         return framework_user(subject), _first(values, _TOKEN_IDS)
     if _first(values, _LOGINS) is not None:
         return framework_user(subject), None
@@ -76,10 +76,8 @@ def _holder(values: Mapping[str, Any], *, with_ids: bool) -> FrameworkUser | Non
 
 def _loaded(value: Any) -> Mapping[str, Any]:
     values = loaded(value)
-    if isinstance(value, Mapping):
-        return values
-    # simplejwt keeps the claims of its tokens there.
-    payload = values.get("payload")
+    # simplejwt keeps the claims of its tokens there; claims themselves are a mapping.
+    payload = None if values is value else values.get("payload")
     return payload if isinstance(payload, Mapping) else values
 
 
@@ -90,4 +88,8 @@ def _related(values: Mapping[str, Any], name: str) -> Any:
 
 
 def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((text for name in names if (text := scalar(values.get(name))) is not None), None)
+    for name in names:
+        text = scalar(values.get(name))
+        if text is not None:
+            return text
+    return None

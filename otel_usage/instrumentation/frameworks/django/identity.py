@@ -4,6 +4,7 @@ Only what is loaded is read: a lazy user nobody looked at stays asleep, and a ro
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from otel_usage.enrichment.facts import FrameworkUser
@@ -48,14 +49,20 @@ def operation_of(request: Any) -> str | None:
 def _awake_user(seen: Mapping[str, Any]) -> Any:
     if "user" not in seen:
         return _cached_user(seen)
-    from django.utils.functional import LazyObject, empty
-
-    user = seen["user"]
+    user, lazy = seen["user"], _lazy()
     # Not isinstance(): asked for its class, a lazy object wakes up.
-    if not issubclass(type(user), LazyObject):
+    if not issubclass(type(user), lazy.LazyObject):
         return user
-    wrapped = getattr(user, "_wrapped", empty)
-    return wrapped if wrapped is not empty else _cached_user(seen)
+    wrapped = getattr(user, "_wrapped", lazy.empty)
+    return wrapped if wrapped is not lazy.empty else _cached_user(seen)
+
+
+@cache
+def _lazy() -> Any:
+    """Where Django's lazy objects are; an import statement in each request would cost several times as much."""
+    from django.utils import functional
+
+    return functional
 
 
 def _cached_user(seen: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ in `frameworks/fastapi`.
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_usage.enrichment.facts import FrameworkCredential, FrameworkUser
@@ -16,7 +17,20 @@ _logger = logging.getLogger("otel_usage")
 
 _MAX_ROUTES: Final = 4096
 
-_Calls = tuple[list[Callable[..., Any]], list[Callable[..., Any]]]
+
+@dataclass(slots=True)
+class Calls:
+    """What is looked at among the dependencies of one route.
+
+    Attributes:
+        schemes: Its security schemes.
+        keys: Those that take an API key, with the query parameter that it stands in, if any.
+        candidates: The dependencies whose results may be its user.
+    """
+
+    schemes: list[Callable[..., Any]]
+    keys: list[tuple[Callable[..., Any], str | None]]
+    candidates: list[Callable[..., Any]]
 
 
 class Candidates:
@@ -28,9 +42,9 @@ class Candidates:
 
     def __init__(self, security_base: type) -> None:
         self._security_base = security_base
-        self._known: dict[int, tuple[Any, _Calls]] = {}
+        self._known: dict[int, tuple[Any, Calls]] = {}
 
-    def of(self, dependant: Any) -> _Calls:
+    def of(self, dependant: Any) -> Calls:
         known = self._known.get(id(dependant))
         if known is None:
             if len(self._known) >= _MAX_ROUTES:
@@ -42,15 +56,15 @@ class Candidates:
     def has_scheme(self, dependant: Any) -> bool:
         """Whether a route rests on a security scheme: what its dependencies return may be anything else."""
         try:
-            return dependant is not None and bool(self.of(dependant)[0])
+            return dependant is not None and bool(self.of(dependant).schemes)
         except Exception:
             _logger.debug("The dependencies of a FastAPI route cannot be read.", exc_info=True)
             return False
 
-    def _calls(self, dependant: Any) -> _Calls:
+    def _calls(self, dependant: Any) -> Calls:
         calls: list[Any] = [sub.call for sub in self._walk(dependant)]
         schemes: list[Any] = [call for call in calls if isinstance(call, self._security_base)]
-        return schemes, calls
+        return Calls(schemes, list(_keys(schemes)), calls)
 
     def _walk(self, dependant: Any) -> Iterator[Any]:
         for sub in dependant.dependencies:
@@ -67,22 +81,29 @@ class Candidates:
         )
 
 
-def look(state: RequestState, cache: Mapping[Any, Any], calls: _Calls) -> None:
+def look(state: RequestState, cache: Mapping[Any, Any], calls: Calls) -> None:
     """Who made the request, and the credential of an API key scheme, which is called whatever the application likes."""
     results = {key[0]: value for key, value in cache.items()}
-    schemes, candidates = calls
-    if all(results.get(scheme) is None for scheme in schemes):
+    if all(results.get(scheme) is None for scheme in calls.schemes):
         return
-    state.credential = next(filter(None, (_credential(scheme, results.get(scheme)) for scheme in schemes)), None)
-    state.user, state.token_name = _identity(results.get(call) for call in candidates)
+    state.credential = _credential(results, calls)
+    state.user, state.token_name = _identity(results.get(call) for call in calls.candidates)
 
 
-def _credential(scheme: Any, result: Any) -> FrameworkCredential | None:
-    model: Any = getattr(scheme, "model", None)
-    place = getattr(getattr(model, "in_", None), "value", None)
-    if place is None or not isinstance(result, str) or not result:
-        return None
-    return FrameworkCredential(result, model.name if place == "query" else None)
+def _keys(schemes: Iterable[Any]) -> Iterator[tuple[Callable[..., Any], str | None]]:
+    for scheme in schemes:
+        model: Any = getattr(scheme, "model", None)
+        place = getattr(getattr(model, "in_", None), "value", None)
+        if place is not None:
+            yield scheme, model.name if place == "query" else None
+
+
+def _credential(results: Mapping[Any, Any], calls: Calls) -> FrameworkCredential | None:
+    for scheme, parameter in calls.keys:
+        result = results.get(scheme)
+        if isinstance(result, str) and result:
+            return FrameworkCredential(result, parameter)
+    return None
 
 
 def _identity(results: Iterable[Any]) -> tuple[FrameworkUser | None, str | None]:

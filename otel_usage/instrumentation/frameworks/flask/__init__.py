@@ -11,7 +11,7 @@ from weakref import WeakSet
 from otel_usage.enrichment.facts import RequestFacts
 from otel_usage.enrichment.resources import know_templates
 from otel_usage.instrumentation import headers, wsgi_exchange
-from otel_usage.instrumentation.frameworks.flask.identity import credential_in, patch_httpauth, token_name_in, user_in
+from otel_usage.instrumentation.frameworks.flask.identity import credential_in, identity_in, patch_httpauth
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.state import RequestState, current
 from otel_usage.instrumentation.users import session_user
@@ -117,8 +117,8 @@ def _look(app: Any, *, answered: bool) -> None:
     # Until the answer has its headers, a look at the session would put `Vary: Cookie` among them.
     in_session = session_user(flask.session._get_current_object()) if answered else None
     if said:
-        state.user = user_in(said) or in_session or state.user
-        state.token_name = token_name_in(said)
+        user, state.token_name = identity_in(said)
+        state.user = user or in_session or state.user
         state.credential = credential_in(said, request, app.config) or state.credential
     elif in_session is not None:
         state.user = in_session

@@ -26,10 +26,13 @@ _OWNED: Final = ("authlib_server_oauth2_token", _CLAIMS)
 _TOKENS: Final = (*_OWNED, "token", "api_token", "api_key")
 
 
-def user_in(said: Mapping[str, Any]) -> FrameworkUser | None:
-    """The user among the values of `flask.g`, else the owner of a verified token there."""
-    if _HTTPAUTH in said and (user := identity(said[_HTTPAUTH])[0]) is not None:
-        return user
+def identity_in(said: Mapping[str, Any]) -> tuple[FrameworkUser | None, str | None]:
+    """The user among the values of `flask.g`, else the owner of a verified token there; and the token's name."""
+    user, name = identity(said.get(_HTTPAUTH))
+    return user or _user_in(said), name or _token_name_in(said)
+
+
+def _user_in(said: Mapping[str, Any]) -> FrameworkUser | None:
     for name in _USERS:
         if name in said and (user := framework_user(said[name])) is not None:
             return user
@@ -37,10 +40,11 @@ def user_in(said: Mapping[str, Any]) -> FrameworkUser | None:
     return user or next((owner for name in _OWNED if (owner := _owner(said.get(name))) is not None), None)
 
 
-def token_name_in(said: Mapping[str, Any]) -> str | None:
-    """The name of the token among the values of `flask.g`."""
-    name = identity(said[_HTTPAUTH])[1] if _HTTPAUTH in said else None
-    return name or next((name for kept in _TOKENS if (name := token_name(said.get(kept))) is not None), None)
+def _token_name_in(said: Mapping[str, Any]) -> str | None:
+    for kept in _TOKENS:
+        if kept in said and (name := token_name(said[kept])) is not None:
+            return name
+    return None
 
 
 def credential_in(said: Mapping[str, Any], request: Any, config: Mapping[str, Any]) -> FrameworkCredential | None:

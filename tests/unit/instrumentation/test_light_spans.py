@@ -1,4 +1,4 @@
-"""Spans that nobody but us would see: they answer as the SDK's do, and give way as soon as somebody else sees them."""
+"""Request spans of ours: they answer as the SDK's do, and what is exported of them is the same."""
 
 import json
 import subprocess
@@ -7,8 +7,10 @@ from threading import Thread
 
 import pytest
 from opentelemetry import propagate, trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -16,11 +18,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Pa
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased as Ratio
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from otel_usage.instrumentation import unseen
+from otel_usage.instrumentation import light_spans
+from otel_usage.instrumentation.light_spans import LightSpan
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
 from otel_usage.instrumentation.providers import Followed
-from otel_usage.instrumentation.unseen import UnseenSpan
 
 ATTRIBUTES = {"http.request.method": "GET", "server.port": 80}
 ELSEWHERE = SpanContext(7, 7, is_remote=True, trace_flags=TraceFlags(1))
@@ -83,7 +85,7 @@ def told(span):
         "links": [(link.context, dict(link.attributes)) for link in span.links],
         "status": (span.status.status_code, span.status.description),
         "dropped": (span.dropped_attributes, span.dropped_events, span.dropped_links),
-        "recording": span.is_recording(),
+        "recording": span.end_time is None,
         "scope": span.instrumentation_scope,
         "parent": span.parent,
         "json": json.loads(span.to_json()).keys() if b"b" not in span.attributes.values() else None,
@@ -148,7 +150,7 @@ def test_answers_as_the_sdks(call, patches):
     ours = start(known(provider().get_tracer("requests")))
     patches.undo()
     theirs = start(provider().get_tracer("requests"))
-    assert type(ours) is UnseenSpan
+    assert type(ours) is LightSpan
     assert isinstance(ours, Span)
     call(ours)
     call(theirs)
@@ -195,7 +197,7 @@ def test_where_values_are_limited_spans_are_the_sdks(patches):
     """`OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` is the SDK's to keep to."""
     tracer = known(provider(span_limits=SpanLimits(max_attribute_length=3)).get_tracer("requests"))
     span = start(tracer, {"a": "abcdef"})
-    assert type(span) is not UnseenSpan
+    assert type(span) is not LightSpan
     assert span.attributes["a"] == "abc"
 
 
@@ -226,7 +228,7 @@ def test_what_is_sent_on(sampler, parent, patches):
     mine = start(ours, context=context)
     patches.undo()
     theirs = start(known(provider(sampler=sampler, id_generator=Counting()).get_tracer("requests")), context=context)
-    assert type(mine) is UnseenSpan
+    assert type(mine) is LightSpan
     assert headers(mine) == headers(theirs)
     assert mine.parent == (parent if parent is not None and parent.is_valid else None)
 
@@ -255,16 +257,101 @@ def test_the_record_has_it_all(kept, patches):
 
 
 def test_a_processor_that_comes_later(patches):
-    """From then on every span is the SDK's, and is exported."""
+    """From then on it is shown every span, from its start to its end."""
     own = provider()
     tracer = known(own.get_tracer("requests"))
-    assert type(start(tracer)) is UnseenSpan
-    exporter = InMemorySpanExporter()
-    own.add_span_processor(SimpleSpanProcessor(exporter))
-    span = start(tracer)
+    watching = Watching()
+    own.add_span_processor(watching)
+    span = start(tracer, context=Context({"a": "b"}))
     span.end()
-    assert type(span) is not UnseenSpan
-    assert [each.name for each in exporter.get_finished_spans()] == ["GET"]
+    assert watching.started == [(span, {"a": "b"})]
+    assert [each.name for each in watching.ended] == ["GET"]
+
+
+class Watching(SpanProcessor):
+    """Notes what it is shown."""
+
+    def __init__(self):
+        self.started = []
+        self.ended = []
+
+    def on_start(self, span, parent_context=None):
+        self.started.append((span, parent_context))
+
+    def on_end(self, span):
+        self.ended.append(span)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_is_exported(call, patches):
+    """Whatever was done to it, a processor gets what it would get from a span of the SDK."""
+    watching = Watching()
+    own = provider()
+    own.add_span_processor(watching)
+    ours = start(known(own.get_tracer("requests")))
+    patches.undo()
+    theirs = start(own.get_tracer("requests"))
+    assert type(ours) is LightSpan
+    for span in (ours, theirs):
+        call(span)
+        span.end()
+    mine, sdks = watching.ended[-2:]
+    assert type(mine) is type(sdks)
+    assert told(mine) == told(sdks)
+    assert mine.attributes.keys() == sdks.attributes.keys()
+
+
+def test_a_processor_that_changes_spans_when_they_start(patches):
+    """What it does to the first span is done to each that it is shown, and by it alone."""
+
+    class Changing(SpanProcessor):
+        count = 0
+
+        def on_start(self, span, parent_context=None):
+            Changing.count += 1
+            if Changing.count == 1:
+                span.set_status(StatusCode.ERROR, "first")
+                span.update_name("first")
+                span.add_event("first")
+                span._resource = Resource({"first": True})
+            span.set_attribute("number", Changing.count)
+
+    own = provider()
+    own.add_span_processor(Changing())
+    second = start(known(own.get_tracer("requests")))
+    patches.undo()
+    third = start(own.get_tracer("requests"))
+    assert type(second) is LightSpan
+    assert second.attributes["number"] == 2
+    third.set_attribute("number", 2)
+    assert told(second) == told(third)
+    assert second.resource is third.resource
+
+
+def test_a_processor_that_fails(patches):
+    """What it raises when a span starts reaches the application, as from the SDK."""
+
+    class Failing(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            raise ValueError("mine")
+
+    own = provider()
+    tracer = known(own.get_tracer("requests"))
+    own.add_span_processor(Failing())
+    with pytest.raises(ValueError, match="mine"):
+        start(tracer)
+
+
+def test_an_sdk_that_ends_its_spans_otherwise(patches, monkeypatch):
+    """An SDK that asks more of a span's attributes than ours can do keeps its own."""
+    ends = Span.end
+    monkeypatch.setattr(Span, "end", lambda self, end_time=None: (self._attributes._frozen(), ends(self, end_time)))
+    monkeypatch.setattr(BoundedAttributes, "_frozen", lambda self: None, raising=False)
+    own = provider()
+    own.add_span_processor(Watching())
+    span = start(known(own.get_tracer("requests")))
+    assert type(span) is not LightSpan
+    span.end()
 
 
 def test_a_processor_that_comes_amid_a_request(patches):
@@ -294,7 +381,7 @@ class Adding(Sampler):
 def test_an_applications_own_sampler(sampler, patches):
     """What it adds is on the span, which is the SDK's."""
     span = start(known(provider(sampler=sampler).get_tracer("requests")))
-    assert type(span) is not UnseenSpan
+    assert type(span) is not LightSpan
     assert span.attributes["sampled.by"] == "rule"
 
 
@@ -318,20 +405,20 @@ def test_a_tracer_that_changes(patches):
 def test_links_are_the_sdks(patches):
     """Spans with links, and whatever else may be asked for, are made by the SDK."""
     span = start(known(provider().get_tracer("requests")), links=[Link(ELSEWHERE)])
-    assert type(span) is not UnseenSpan
+    assert type(span) is not LightSpan
     assert len(span.links) == 1
 
 
 def test_an_sdk_that_counts_its_spans(patches, monkeypatch):
     """`OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED`: each span is the SDK's, and counted."""
     monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
-    assert type(start(known(provider().get_tracer("requests")))) is not UnseenSpan
+    assert type(start(known(provider().get_tracer("requests")))) is not LightSpan
 
 
 def test_an_sdk_whose_spans_have_more(patches, monkeypatch):
     """Spans of a version that we do not know are left as they are."""
-    monkeypatch.setattr(unseen, "_SPAN", unseen._SPAN - {"_links"})
-    assert type(start(known(provider().get_tracer("requests")))) is not UnseenSpan
+    monkeypatch.setattr(light_spans, "_SPAN", light_spans._SPAN - {"_links"})
+    assert type(start(known(provider().get_tracer("requests")))) is not LightSpan
 
 
 def test_a_tracer_that_is_switched_off(patches, kept):
@@ -349,9 +436,9 @@ def test_a_tracer_that_is_switched_off(patches, kept):
 def test_a_failure_of_ours_is_not_the_applications(patches, monkeypatch, caplog):
     """The span is the SDK's then, and the request is kept."""
     tracer = known(provider().get_tracer("requests"))
-    monkeypatch.setattr(unseen, "UnseenSpan", None)
+    monkeypatch.setattr(light_spans, "LightSpan", None)
     span = start(tracer)
-    assert type(span) is not UnseenSpan
+    assert type(span) is not LightSpan
     assert span.is_recording()
     assert "cannot be followed" in caplog.text
 
@@ -368,7 +455,7 @@ def test_once_undone_spans_are_the_sdks(patches):
     """Nothing of us is left in a tracer."""
     tracer = known(provider().get_tracer("requests"))
     patches.undo()
-    assert type(start(tracer)) is not UnseenSpan
+    assert type(start(tracer)) is not LightSpan
 
 
 def test_threads_that_set_attributes(patches):
@@ -379,7 +466,7 @@ def test_threads_that_set_attributes(patches):
         tracer = known(provider().get_tracer("x"))
         for _ in range(300):
             span = start(tracer, {f"k{number}": "v" for number in range(20)})
-            assert type(span) is UnseenSpan
+            assert type(span) is LightSpan
             plain = Thread(target=lambda span=span: [span.set_attribute(f"a{n}", str(n)) for n in range(40)])
             many = Thread(target=lambda span=span: span.set_attributes({f"b{n}": n for n in range(40)}))
             lists = Thread(target=span.set_attribute, args=("list", ["a", "b"]))
@@ -397,7 +484,7 @@ def test_the_first_spans_options_are_its_own(patches):
     tracer = provider().get_tracer("x")
     start(tracer, record_exception=False, set_status_on_exception=False).end()
     with pytest.raises(ValueError, match="told"), trace.use_span(start(tracer), end_on_exit=True) as span:
-        assert type(span) is UnseenSpan
+        assert type(span) is LightSpan
         raise ValueError("told")
     assert (len(span.events), span.status.status_code) == (1, StatusCode.ERROR)
 
@@ -408,6 +495,7 @@ import gevent.monkey; gevent.monkey.patch_all()
 import gevent, logging
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
+from otel_usage.instrumentation.light_spans import LightSpan
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
 
@@ -430,4 +518,4 @@ print(type(span).__name__, span.attributes["list"])
 def test_greenlets_that_set_attributes():
     """A log handler that yields while an attribute is refused keeps no other greenlet, and so the hub, for ever."""
     done = subprocess.run([sys.executable, "-c", GREENLETS], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["UnseenSpan", "('1',)"], done.stderr
+    assert done.stdout.split() == ["LightSpan", "('1',)"], done.stderr
