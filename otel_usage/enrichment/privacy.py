@@ -26,7 +26,7 @@ _URL_SEGMENT: Final = re.compile(r"[^&;#\s]+")
 # An encoded "=" assigns too: it belongs to a URL that is itself the value of a parameter.
 _ASSIGNMENT: Final = re.compile(r"=|%3[Dd]")
 _USER_INFO: Final = re.compile(r"//[^/?#\s]*@")
-_LAST_WORD: Final = re.compile(r"([\w-]+)\W*\Z")
+_WORD: Final = re.compile(r"[\w-]+")
 # What is cached by name must stay small.
 _MAX_NAME_LENGTH: Final = 128
 # Compared without "_" and "-", in lower case.
@@ -158,10 +158,10 @@ def _redact_segment(found: re.Match[str]) -> str:
 @lru_cache(maxsize=1024)
 def _is_secret_parameter(name: str) -> bool:
     # The last word: "user[password]" is a password, and "http://host/?token" a token.
-    found = _LAST_WORD.search(unquote_plus(name))
-    if found is None:
+    words = [word for word in _WORD.findall(unquote_plus(name)) if word.strip("-")]
+    if not words:
         return False
-    word = found[1].lower().replace("-", "_")
+    word = words[-1].lower().replace("-", "_")
     bare = word.replace("_", "")
     return bare in _SECRET_PARAMETERS or bare.endswith(_SECRET_PARAMETER_ENDINGS) or word.endswith("_key")
 

@@ -5,8 +5,10 @@ credentials is `enrichment`'s to say.
 """
 
 import re
+from binascii import unhexlify
+from bisect import bisect_left
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -16,11 +18,11 @@ from otel_usage.exporter.record import UsageRecord
 # Shorter texts occur by chance: replacing them would spoil what is kept and hide no secret.
 _MIN_LENGTH: Final = 8
 
-
-# Percent-encoding (RFC 3986, 2.3) and JSON leave these as they are; most tokens have no others.
-_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
-# A byte that is percent-encoded, or a character as it is.
-_UNIT: Final = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
+# Percent-encoding and JSON leave these as they are, and most tokens have no others. Not "~", which RFC 3986 (2.3) has
+# among them too: Java and PHP percent-encode it.
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._-]+")
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_REDACTED: Final = REDACTED.encode("ascii")
 # A trace id is a number in hexadecimal; it must stay what it is.
 _TEXTS: Final = tuple(name for name in UsageRecord.__struct_fields__ if name != "trace_id")
 
@@ -52,8 +54,7 @@ def holds(line: bytes, secrets: tuple[str, ...]) -> bool:
 
 
 def _decoded(line: bytes) -> tuple[bytes, ...]:
-    as_form = line.replace(b"+", b" ")
-    return tuple(unquote_to_bytes(text) for text in ((line,) if as_form == line else (line, as_form)))
+    return (_as_it_stands(line), _as_form(line)) if b"+" in line else (_as_it_stands(line),)
 
 
 def scrub(record: UsageRecord, secrets: tuple[str, ...]) -> None:
@@ -68,32 +69,53 @@ def scrub(record: UsageRecord, secrets: tuple[str, ...]) -> None:
 
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:
+    raws: list[bytes] = []
     for secret in secrets:
         if len(secret) >= _MIN_LENGTH:
             text = text.replace(secret, REDACTED)
             if not _UNRESERVED.fullmatch(secret):
-                raw = secret.encode("utf-8", "replace")
-                text = _without_encoded(_without_encoded(text, raw, {}), raw, {"+": b" "})
+                raws.append(secret.encode("utf-8", "replace"))
+    if raws and ("%" in text or "+" in text):
+        text = _without_encoded(text, raws, _as_it_stands)
+        text = _without_encoded(text, raws, _as_form)
     return text
 
 
-def _without_encoded(text: str, raw: bytes, others: dict[str, bytes]) -> str:
-    """The text without a secret of which some bytes are percent-encoded, or written otherwise.
+def _as_it_stands(text: bytes) -> bytes:
+    # Not `unquote_to_bytes`: of a text of percent signs it asks each what it encodes.
+    return _ESCAPE.sub(_byte, text)
 
-    No expression is made of the secret: `re` would remember it.
+
+def _byte(escape: re.Match[bytes]) -> bytes:
+    return unhexlify(escape[1])
+
+
+def _as_form(text: bytes) -> bytes:
+    return _as_it_stands(text.replace(b"+", b" "))
+
+
+def _without_encoded(text: str, raws: list[bytes], decode: Callable[[bytes], bytes]) -> str:
+    """The text without secrets of which some bytes are percent-encoded, or written otherwise.
+
+    No expression is made of a secret: `re` would remember it.
     """
-    units = _UNIT.findall(text)
-    said = [others.get(unit) or unquote_to_bytes(unit.encode("utf-8", "replace")) for unit in units]
-    decoded = b"".join(said)
-    kept: list[str] = []
-    number = place = 0
-    while (found := decoded.find(raw, place)) >= 0:
-        while place < found:
-            kept.append(units[number])
-            place += len(said[number])
-            number += 1
-        kept.append(REDACTED)
-        while place < found + len(raw):
-            place += len(said[number])
-            number += 1
-    return "".join([*kept, *units[number:]]) if kept else text
+    encoded = text.encode("utf-8", "surrogatepass")
+    decoded = decode(encoded)
+    for raw in raws:
+        if raw in decoded:
+            encoded = _cut(encoded, decoded, raw)
+            decoded = decode(encoded)
+    return encoded.decode("utf-8", "surrogatepass")
+
+
+def _cut(encoded: bytes, decoded: bytes, raw: bytes) -> bytes:
+    # A byte's place in the one text is that in the other, and two more for each that is percent-encoded before it.
+    escaped = [found.start() - 2 * number for number, found in enumerate(_ESCAPE.finditer(encoded))]
+    kept: list[bytes] = []
+    begin, place = 0, decoded.find(raw)
+    while place >= 0:
+        end = place + len(raw)
+        kept += (encoded[begin : place + 2 * bisect_left(escaped, place)], _REDACTED)
+        begin = end + 2 * bisect_left(escaped, end)
+        place = decoded.find(raw, end)
+    return b"".join((*kept, encoded[begin:]))

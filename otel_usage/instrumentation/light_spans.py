@@ -7,15 +7,17 @@ flags, trace state) is the SDK's, which is asked for a span that is not recorded
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from copy import copy
 from functools import lru_cache
 from time import time_ns
+from types import FunctionType
 from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
@@ -31,8 +33,12 @@ _SPAN: Final = frozenset(
         "_trace_config",
     )
 )
+# What ours do without.
+_PASSED_OVER: Final = ("__init__", "start", "end", "set_attribute", "set_attributes")
 _NOTHING: Final = object()
 _PLAIN_VALUES: Final = frozenset((str, int, bool, float))
+# The SDK's default. Where fewer are kept, which goes first depends on when each was set last, and that is not noted.
+_MIN_ROOM: Final = 128
 # What one can be started with.
 _OPTIONS: Final = frozenset(("attributes", "start_time"))
 
@@ -43,7 +49,7 @@ def start_light(
     """A request's span that no processor has been shown, None where only the SDK can make it.
 
     Args:
-        start: The SDK's `Tracer.start_span`.
+        start: The SDK's `Tracer.start_span` (`is_the_sdks`).
         tracer: Whose span it is.
         name, context, kind: Of the span.
         options: The other arguments of `start`.
@@ -86,6 +92,8 @@ class LightSpans:
             and is_of_the_sdk(own)
             and metrics == "NoOpTracerMetrics"
             and span._limits.max_span_attribute_length is None
+            and _room(span) >= _MIN_ROOM
+            and all(is_the_sdks(vars(Span).get(name)) for name in _PASSED_OVER)
         )
         if not self.usable:
             return
@@ -104,8 +112,7 @@ class LightSpans:
             _status=Status(StatusCode.UNSET),
         )
         self._fields |= {"_record_exception": True, "_set_status_on_exception": True}  # unless options say otherwise
-        room = span._limits.max_span_attributes
-        self._fields["_room"] = sys.maxsize if room is None else room
+        self._fields["_room"] = _room(span)
         self.usable = self._ends_as_the_sdks()
 
     def _ends_as_the_sdks(self) -> bool:
@@ -147,6 +154,16 @@ class LightSpans:
         return span
 
 
+def _room(span: Any) -> int:
+    limit = span._limits.max_span_attributes
+    return sys.maxsize if limit is None else int(limit)
+
+
+def is_the_sdks(function: Any) -> bool:
+    """Whether nobody has put another function in its place, which may want to see what the SDK's would."""
+    return type(function) is FunctionType and function.__globals__ is vars(sdk_trace)
+
+
 def _fits(attributes: Mapping[str, Any], room: int) -> bool:
     """Whether the SDK would keep attributes as they are."""
     return (
@@ -168,9 +185,28 @@ def _with(fields: dict[str, Any]) -> "LightSpan":
 
 
 class _Attributes(dict[str, Any]):
-    """A plain dictionary, which the SDK may mark as immutable when the span ends."""
+    """A plain dictionary, which the SDK may mark as immutable when the span ends.
+
+    As the SDK's it may be gone through while attributes are set: processors and hooks do, to rename some.
+    """
 
     __slots__ = ("_immutable",)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(dict.__iter__(self)))
+
+    def keys(self) -> Any:
+        return KeysView(self)
+
+    def values(self) -> Any:
+        return ValuesView(self)
+
+    def items(self) -> Any:
+        return ItemsView(self)
+
+    def copy(self) -> dict[str, Any]:
+        # dict's own would look up each name.
+        return dict(dict.items(self))
 
 
 class LightSpan(Span):
@@ -186,7 +222,7 @@ class LightSpan(Span):
 
     def set_attribute(self, key: str, value: Any) -> None:
         # Instrumentations set nearly all of them twice.
-        if self._end_time is None and value is self._attributes.get(key, _NOTHING):
+        if key.__class__ is str and self._end_time is None and value is self._attributes.get(key, _NOTHING):
             return
         if key.__class__ is str and key and value.__class__ in _PLAIN_VALUES:
             with self._lock:

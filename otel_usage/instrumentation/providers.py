@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.trace import SpanKind
 
-from otel_usage.instrumentation.light_spans import learn, start_light
+from otel_usage.instrumentation.light_spans import is_the_sdks, learn, start_light
 from otel_usage.instrumentation.patches import Patches
 from otel_usage.instrumentation.processor import UsageSpanProcessor
 from otel_usage.instrumentation.sampler import UsageSampler, unwrap_sampler, wrap_sampler
@@ -59,6 +59,9 @@ class Followed:
         return bool(self._multis)
 
     def _starting(self, original: Any) -> Any:
+        # Who has wrapped it before us is shown every span, as by the SDK.
+        is_the_sdks_own = is_the_sdks(original)
+
         def start_span(
             tracer: Any,
             name: str,
@@ -68,10 +71,13 @@ class Followed:
             **kwargs: Any,
         ) -> Any:
             if kind is not SpanKind.SERVER:
-                return unseen_child(tracer, context) or original(tracer, name, context, kind, *args, **kwargs)
+                unseen = unseen_child(tracer, context) if is_the_sdks_own else None
+                return unseen or original(tracer, name, context, kind, *args, **kwargs)
             if not self._follow(tracer):
                 return original(tracer, name, context, kind, *args, **kwargs)
-            span = None if args else self._start_light(original, tracer, name, context, kind, kwargs)
+            span = None
+            if is_the_sdks_own and not args:
+                span = self._start_light(original, tracer, name, context, kind, kwargs)
             if span is None:
                 span = original(tracer, name, context, kind, *args, **kwargs)
                 self._learn(tracer, span)

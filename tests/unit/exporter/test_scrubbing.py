@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from otel_usage.exporter import scrubbing
 from otel_usage.exporter.encoding import encode_line
 from otel_usage.exporter.recorder import Recorder
 from otel_usage.exporter.scrubbing import holds, scrub
@@ -32,13 +33,19 @@ def in_javascript(text: str) -> str:
     return quote(text, safe="!'()*")
 
 
-SPELLINGS = [str, quote, quote_plus, lambda text: quote(text, safe=""), in_lower_case, in_javascript]
+def in_java(text: str) -> str:
+    """As `URLEncoder` does."""
+    return quote_plus(text, safe="*").replace("~", "%7E")
+
+
+SPELLINGS = [str, quote, quote_plus, lambda text: quote(text, safe=""), in_lower_case, in_javascript, in_java]
 
 
 @given(SECRETS, st.sampled_from(SPELLINGS), st.booleans())
 @example("abc/def+ghi=jkl mno", quote, True)
 @example("abc/def+ghi=jkl mno", quote_plus, False)
 @example("p@ss!word", in_javascript, False)
+@example("a8Q~tokenOfAzure", in_java, False)
 @example('quo"te\\ p@ss', in_lower_case, True)
 def test_any_secret_is_found_and_removed(secret, spell, in_attributes):
     """Whatever characters a credential has, it is found in the line, plain or percent-encoded, and then gone."""
@@ -50,6 +57,25 @@ def test_any_secret_is_found_and_removed(secret, spell, in_attributes):
     assert "before" in line_of(kept).decode()
     assert "after" in line_of(kept).decode()
     assert (kept.trace_id, kept.duration_ns) == (record(1).trace_id, record(1).duration_ns)
+
+
+@pytest.mark.parametrize("text", ["a" * 9999, "%" * 9999, "+" * 9999, "a%2Bb" * 2000 + "pass%20word+1" * 99])
+def test_a_long_text_is_read_as_a_whole(text, monkeypatch):
+    """What a client writes into a long line does not keep the request: nothing is done a character at a time."""
+    steps = []
+    byte = scrubbing._byte
+    monkeypatch.setattr(scrubbing, "_byte", lambda found: steps.append(1) or byte(found))
+    kept = record(1, path=text)
+    scrub(kept, ("pass word+1", "pass word 1", "something/else"))
+    assert len(steps) <= 10 * text.count("%2")
+    assert "pass" not in kept.path
+
+
+def test_what_is_no_text_stays():
+    """Half of a surrogate pair beside a credential is the encoder's to replace."""
+    kept = record(1, path="\ud800 pass%2Fword/1 \udfff")
+    scrub(kept, ("pass/word/1",))
+    assert kept.path == "\ud800 REDACTED \udfff"
 
 
 @pytest.mark.parametrize("secret", ["", "1", "1234567"])

@@ -1,16 +1,19 @@
 """Request spans of ours: they answer as the SDK's do, and what is exported of them is the same."""
 
+import functools
 import json
 import subprocess
 import sys
 from threading import Thread
+from types import FunctionType
 
 import pytest
 from opentelemetry import propagate, trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -126,6 +129,11 @@ CALLS = {
     "empty name": lambda span: span.set_attribute("", 1),
     "odd name": lambda span: span.set_attribute(7, 1),
     "odd, then plain": lambda span: (span.set_attribute("a", ["b"]), span.set_attribute("c", "d")),
+    "renamed": lambda span: [span.set_attribute(f"new.{name}", value) for name, value in span.attributes.items()],
+    "named": lambda span: [span.set_attribute(f"new.{name}", 1) for name in span.attributes],
+    "keys": lambda span: [span.set_attribute(f"new.{name}", 1) for name in span.attributes.keys()],  # noqa: SIM118
+    "values": lambda span: [span.set_attribute(f"new.{value}", 1) for value in span.attributes.values()],
+    "copied": lambda span: span.set_attributes({f"new.{name}": 1 for name in span.attributes.copy()}),
     "event": lambda span: span.add_event("e", {"a": ["b"]}),
     "exception": lambda span: span.record_exception(ValueError("wrong"), {"a": 1}),
     "link": lambda span: span.add_link(ELSEWHERE, {"a": 1}),
@@ -188,6 +196,7 @@ def test_count_limits(limit, patches, monkeypatch):
     for span in (ours, theirs):
         for number in range(9):
             span.set_attribute(f"a{number}", number)
+            span.set_attribute("server.port", 80)
             span.add_event("e", {f"a{number}": number for number in range(9)})
             span.add_link(ELSEWHERE)
     assert told(ours) == told(theirs)
@@ -344,14 +353,70 @@ def test_a_processor_that_fails(patches):
 
 def test_an_sdk_that_ends_its_spans_otherwise(patches, monkeypatch):
     """An SDK that asks more of a span's attributes than ours can do keeps its own."""
-    ends = Span.end
-    monkeypatch.setattr(Span, "end", lambda self, end_time=None: (self._attributes._frozen(), ends(self, end_time)))
+    other = FunctionType((lambda self, end_time=None: self._attributes._frozen()).__code__, vars(sdk_trace))
+    other.__defaults__ = (None,)
+    monkeypatch.setattr(Span, "end", other)
     monkeypatch.setattr(BoundedAttributes, "_frozen", lambda self: None, raising=False)
     own = provider()
     own.add_span_processor(Watching())
     span = start(known(own.get_tracer("requests")))
     assert type(span) is not LightSpan
     span.end()
+
+
+@pytest.mark.parametrize("name", ["__init__", "start", "end", "set_attribute", "set_attributes"])
+def test_somebody_who_has_wrapped_the_spans_of_the_sdk(name, patches, monkeypatch):
+    """He sees each as before: it is the SDK's."""
+    wrapped, seen = vars(Span)[name], []
+    monkeypatch.setattr(
+        Span, name, functools.wraps(wrapped)(lambda *args, **kw: seen.append(1) or wrapped(*args, **kw))
+    )
+    tracer = known(provider().get_tracer("requests"))
+    del seen[:]
+    span = start(tracer)
+    span.set_attribute("a", 1)
+    span.set_attributes({"a": 2})
+    span.end()
+    assert type(span) is not LightSpan
+    assert seen
+
+
+def test_somebody_who_has_wrapped_the_tracer_before_us(monkeypatch):
+    """What he puts on the spans that he gets is on each of them, those inside a request among them."""
+    starts = Tracer.start_span
+
+    @functools.wraps(starts)
+    def wrap(*args, **kwargs):
+        span = starts(*args, **kwargs)
+        span.set_attribute("vendor", "v")
+        return span
+
+    monkeypatch.setattr(Tracer, "start_span", wrap)
+    patches = Patches()
+    processor = UsageSpanProcessor(lambda _: None, lambda: None, lambda _: True, lambda: None, is_alone=lambda: True)
+    Followed(processor, all_requests=True).begin(patches)
+    try:
+        tracer = known(provider().get_tracer("requests"))
+        span = start(tracer)
+        assert span.attributes["vendor"] == "v"
+        assert tracer.start_span("inside", trace.set_span_in_context(span)).attributes["vendor"] == "v"
+    finally:
+        patches.undo()
+
+
+def test_a_name_that_is_none_at_all(patches):
+    """What the SDK makes of it, which differs by version, is made of it."""
+    ours = start(known(provider().get_tracer("requests")))
+    patches.undo()
+    assert outcome(ours) == outcome(start(provider().get_tracer("requests")))
+
+
+def outcome(span):
+    try:
+        span.set_attribute(["a"], 1)
+    except TypeError:
+        return "refused"
+    return told(span)
 
 
 def test_a_processor_that_comes_amid_a_request(patches):
