@@ -303,13 +303,14 @@ def test_every_credential_elsewhere(passage: Passage, captured: str, described: 
         assert ids[0] is ids[2] is None
 
 
-SPECIAL = f"{MARK}/of+Alice=@{{1}}!"
+SPECIAL = f"{MARK}~/of+Alice=@{{1}}!"
 LOWER_CASE = re.compile("%..")
 SPELLINGS = {
     "percent-encoded": lambda text: quote(text, safe=""),
     "but for the slash": quote,
     "with small letters": lambda text: LOWER_CASE.sub(lambda found: found[0].lower(), quote(text, safe="")),
     "as JavaScript does": lambda text: quote(text, safe="!'()*"),
+    "as Java does": lambda text: quote(text, safe="*").replace("~", "%7E"),
     "in capitals": str.upper,
     "in small letters": str.lower,
     "in small letters, encoded": lambda text: quote(text.lower(), safe=""),
@@ -334,9 +335,14 @@ def test_a_credential_in_another_spelling(passage: Passage, spelling: str, autho
 
 
 def test_others_in_another_spelling(passage: Passage) -> None:
-    """What only resembles a credential stays, also where it has to be looked at more closely."""
-    elsewhere = {"url.path": f"/a%20b/{MARK.lower()}%2Fof%2Bbob", "url.query": "q=%2Fof%2BAlice"}
-    [span] = passage.through([span_of({AUTHORIZATION: f"Bearer {SPECIAL}", **elsewhere})])
+    """What only resembles a credential stays, also where it has to be looked at more closely and beside one."""
+    elsewhere = {
+        "url.path": f"/a%20b/{MARK.lower()}%2Fof%2Bbob",
+        "url.query": "q=%2Fof%2BAlice",
+        "url.template": "<nil>",
+    }
+    captured = {AUTHORIZATION: f"Bearer {SPECIAL}", "user_agent.original": SPECIAL}
+    [span] = passage.through([span_of({**captured, **elsewhere})])
     assert {name: span["attributes"][name] for name in elsewhere} == elsewhere
 
 
@@ -349,9 +355,22 @@ def test_credentials_of_few_letters(passage: Passage, token: str) -> None:
     assert span["attributes"]["url.path"] == "/~/REDACTED/~"
 
 
+@pytest.mark.parametrize(
+    "token", ["%1Fabcdefgh", "%1Fa%1Fe%1F%1Ft%1F", "%1F000%C2%80%C2%80", "%1E%1E%1E%1E%1E%1E%1E%1E"]
+)
+def test_control_characters_in_a_credential(passage: Passage, token: str) -> None:
+    """Whatever a client sends as a token, what else is told of its request stays."""
+    others = {"url.path": "/a%20tea", "user_agent.original": "tea", "client.address": "10.1.2.3"}
+    [span] = passage.through([span_of({"url.query": f"token={token}", **others})])
+    assert {name: span["attributes"][name] for name in others} == others
+    assert span["attributes"]["url.query"] == "token=REDACTED"
+    assert span["attributes"][key.TOKEN_SCHEME] == "api_key"
+
+
 def test_a_password_that_is_in_the_users_name(passage: Passage) -> None:
-    """Such a password is no secret: the user is named as in a Python application."""
-    passage.check(*(Request({"authorization": basic(each)}) for each in ("testuser:testuser", "testuser-1:testuser")))
+    """Such a password is no secret, in capitals or not: the user is named as in a Python application."""
+    pairs = ("testuser:testuser", "testuser-1:testuser", "testuser:Testuser", "TESTUSER-1:testuser")
+    passage.check(*(Request({"authorization": basic(each)}) for each in pairs))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

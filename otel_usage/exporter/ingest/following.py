@@ -87,7 +87,11 @@ class Place:
             OSError: The folder cannot be listed.
             JournalUnavailableError: There was no room in the journal in time.
         """
-        files = self._files()
+        try:
+            files = self._files()
+        except FileNotFoundError:  # the folder may come back: what is open stays so
+            self._read_open()
+            raise
         there = {found.key for found in files}
         self.is_there = bool(files) or self._only is None
         self._left_alone &= there  # a new file may have the inode of an old one
@@ -168,6 +172,11 @@ class Place:
                 self.intake.totals.files += 1
         if opened.file.read > before:
             self._opened[key] = self._opened.pop(key)  # the last of all to be closed
+
+    def _read_open(self) -> None:
+        for key, opened in list(self._opened.items()):
+            with self._leaving(opened.path, key):
+                self._read_on(key)
 
     def _pass_over(self, found: _Found) -> None:
         self._seen[found.key] = found

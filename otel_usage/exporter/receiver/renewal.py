@@ -57,6 +57,9 @@ class Renewed(Generic[_Value]):
             return None
         if not is_asked and seen != before:
             return None
+        pipe = next((path for path in self._paths if path.is_fifo()), None)
+        if pipe is not None:  # to read it may take for ever
+            return self._complain(f"{pipe} is a pipe, and is read at the start alone.", is_asked)
         try:
             self.value = self._load()
         except ConfigurationError as error:

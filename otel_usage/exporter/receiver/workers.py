@@ -46,6 +46,7 @@ class Workers:
         self._announce = announce
         self._workers: dict[int, tuple[int, float]] = {}
         self._ending: int | None = None
+        self._kill_at = 0.0  # once it ends
         # Nobody writes into it: the end for reading is at its end once the other is closed by all who have it.
         self._gone, self._alive = os.pipe()
 
@@ -62,10 +63,12 @@ class Workers:
         try:
             for index in range(self._count):
                 self._start(index)
+            # Not `sigtimedwait`, which macOS has not.
+            signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
             while self._workers:
                 self._await()
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
             for number, handler in zip(handled, before, strict=True):
                 signal.signal(number, handler)
@@ -96,19 +99,18 @@ class Workers:
             os._exit(code)
 
     def _await(self) -> None:
-        told = signal.sigtimedwait(_AWAITED, LOOK_SECONDS)
-        number = None if told is None else told.si_signo
-        if number is None:
-            self._look(False)
-        elif number == signal.SIGHUP:
+        number = signal.sigwait(_AWAITED)
+        if number == signal.SIGHUP:
             self._look(True)
             self._send(signal.SIGHUP)
         elif number in _ENDING:
             if self._ending is None:
                 self._ending = number
-                signal.alarm(_PATIENCE_SECONDS)
+                self._kill_at = time.monotonic() + _PATIENCE_SECONDS
             self._send(signal.SIGTERM)
-        elif number == signal.SIGALRM and self._ending is not None:
+        elif number == signal.SIGALRM and self._ending is None:
+            self._look(False)
+        elif number == signal.SIGALRM and time.monotonic() >= self._kill_at:
             self._announce(f"{len(self._workers)} workers do not end, and are killed")
             self._send(signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):  # none is left

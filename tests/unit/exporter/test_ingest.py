@@ -1,6 +1,7 @@
 """One run over files and folders: every span once, what is wrong told and counted, nothing of it repeated."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -489,6 +490,26 @@ def test_a_folder_that_is_made_later(tmp_path: Path, source: Path) -> None:
     with (folder / ACTIVE).open("ab") as file:
         file.write(lines([3]))
     assert kept(place) == 1
+    place.close()
+    recorder.remove()
+
+
+def test_a_folder_that_is_removed(tmp_path: Path, source: Path) -> None:
+    """What its files had got since the last look is read, as of a file that is removed."""
+    recorder = Recorder(settings_of(tmp_path))
+    intake = FileIntake(settings_of(tmp_path), recorder, say=Said(), is_ended=lambda: False, patience_seconds=10)
+    folder = source / "exported"
+    folder.mkdir()
+    place = Place(folder, intake, Positions(paths_of(tmp_path), folder, store=None), follows=True)
+    (folder / ACTIVE).write_bytes(lines([1]))
+    assert kept(place) == 1
+    with (folder / ACTIVE).open("ab") as file:
+        file.write(lines([2, 3]))
+    shutil.rmtree(folder)
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            place.look()
+    assert intake.totals.taken.requests == 3
     place.close()
     recorder.remove()
 

@@ -250,6 +250,22 @@ def test_a_worker_that_does_not_end_is_killed():
     assert process.returncode == 0
 
 
+def test_files_are_looked_at_by_what_macos_has_too():
+    """It cannot wait for a signal for so long and no longer."""
+    script = """
+        import os, signal
+        for name in ("sigtimedwait", "sigwaitinfo"):
+            vars(signal).pop(name, None)
+        from otel_usage.exporter.receiver import workers
+        workers.LOOK_SECONDS = 0.1
+        def look(is_asked):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise SystemExit(workers.Workers(2, lambda index, gone: len(os.read(gone, 1)), look, print).run())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 413, 415, 503])
 def test_failures_are_google_rpc_status(status):
     """Code and message, as protobuf's framing has them."""

@@ -27,6 +27,17 @@ def test_a_file_that_does_not_change(tmp_path):
     assert len(reads) == 2
 
 
+def test_a_pipe(tmp_path):
+    """Nobody may ever write into it: what was loaded stays in use, and that is told once."""
+    (tmp_path / "tokens").write_text("one")
+    renewed = Tokens(tmp_path / "tokens")
+    (tmp_path / "tokens").unlink()
+    os.mkfifo(tmp_path / "tokens")
+    told = [line for line in (renewed.look() for _ in range(4)) if line is not None]
+    assert told == [f"{tmp_path / 'tokens'} is a pipe, and is read at the start alone."]
+    assert renewed.value == ("one",)
+
+
 def test_at_the_start_it_must_be_good(tmp_path):
     """Then somebody is there to read it."""
     with pytest.raises(ConfigurationError, match="No such file"):
