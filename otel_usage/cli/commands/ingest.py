@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otel_usage.cli.options import Database
+from otel_usage.cli.wording import counted
 
 if TYPE_CHECKING:
     from threading import Event
@@ -114,10 +115,10 @@ def _until_interrupted(follow: bool) -> "Iterator[Event]":
 def _summary(outcome: "Outcome") -> str:
     """What was read and what became of it, in numbers that add up."""
     totals, taken = outcome.totals, outcome.totals.taken
-    read = f"{_counted(totals.files, 'file')}, {_counted(taken.spans, 'span')}"
+    read = f"{counted(totals.files, 'file')}, {counted(taken.spans, 'span')}"
     parts = [
-        f"{_counted(taken.requests, 'request')} ({_fate(outcome)})",
-        _counted(taken.skipped, "other span"),
+        f"{counted(taken.requests, 'request')} ({_fate(outcome)})",
+        counted(taken.skipped, "other span"),
         f"{taken.rejected} rejected",
     ]
     if taken.left_out:
@@ -125,13 +126,13 @@ def _summary(outcome: "Outcome") -> str:
     if not (totals.files or taken.spans):
         parts = ["nothing new"]
     if totals.bad:
-        parts.append(_counted(totals.bad, "bad message"))
+        parts.append(counted(totals.bad, "bad message"))
     if totals.unfinished:
-        parts.append(_counted(totals.unfinished, "unfinished file"))
+        parts.append(counted(totals.unfinished, "unfinished file"))
     if totals.unreadable:
         parts.append(f"{totals.unreadable} not read")
     if totals.other_signals:
-        parts.append(f"{_counted(totals.other_signals, 'message')} of logs, metrics or profiles")
+        parts.append(f"{counted(totals.other_signals, 'message')} of logs, metrics or profiles")
     return f"{read}: {', '.join(parts)}"
 
 
@@ -140,8 +141,4 @@ def _fate(outcome: "Outcome") -> str:
     if rows is None:
         return "new or already there: not known"
     waiting = f", {rows.waiting} waiting to be committed" if rows.waiting else ""
-    return f"{_counted(rows.new, 'new row')}, {rows.known} already there{waiting}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{counted(rows.new, 'new row')}, {rows.known} already there{waiting}"

@@ -28,11 +28,6 @@ class Finding:
     blocks: bool = False
 
 
-def counted(count: int, noun: str) -> str:
-    """How a number of things is told."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def moment(seconds: float) -> str:
     """How a time since 1970 is told."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

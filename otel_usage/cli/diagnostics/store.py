@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from otel_usage.cli.diagnostics import forwarding
-from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, counted, moment
+from otel_usage.cli.diagnostics.finding import ATTENTION, NOTE, OK, Finding, moment
+from otel_usage.cli.wording import counted
 from otel_usage.errors import OtelUsageError
 from otel_usage.exporter import deployment_key, leadership, losses, pending, reading, store
 from otel_usage.exporter.forwarder.state import destination
